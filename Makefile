@@ -1,0 +1,66 @@
+# The one command file. `make demo` and `make test` set everything up by themselves in a private virtual environment;
+# PYTHON=... names the interpreter to use for it, VENV=... another place for it.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test soak check lint format types arch verify diagrams build wheel-test setup clean distclean
+
+PYTHON ?=
+VENV ?= .venv
+TESTS ?= tests
+BIN := $(VENV)/bin
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.ready-%: pyproject.toml tools/setup.sh
+	PYTHON="$(PYTHON)" tools/setup.sh $(VENV) $(subst run,,$*)
+	@touch $@
+
+setup: $(VENV)/.ready-dev  ## everything that a developer needs
+
+demo: $(VENV)/.ready-run  ## a simulated node, a sync through all five phases, the chart and what was found
+	$(BIN)/phasegate demo
+
+test: $(VENV)/.ready-test  ## the test suite
+	$(BIN)/pytest -m "not soak" $(TESTS)
+
+soak: $(VENV)/.ready-test  ## the long runs that `make test` leaves out
+	$(BIN)/pytest -m soak --timeout 3600 $(TESTS)
+
+check: lint types arch  ## all that is checked without running the code
+
+lint: $(VENV)/.ready-dev  ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.ready-dev  ## let ruff repair what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(VENV)/.ready-dev  ## mypy, strict
+	$(BIN)/mypy
+
+arch: $(VENV)/.ready-dev  ## import-linter: imports only point down
+	$(BIN)/lint-imports
+
+verify: $(VENV)/.ready-run  ## the exhaustive exploration of the charts
+	$(BIN)/phasegate verify
+
+diagrams: $(VENV)/.ready-run  ## draw docs/charts again (needs graphviz)
+	for chart in sync peer; do for form in mermaid:mmd md:md svg:svg; do \
+	  $(BIN)/phasegate diagram --chart $$chart --format $${form%:*} -o docs/charts/$$chart.$${form#*:} || exit 1; \
+	done; done
+
+build: $(VENV)/.ready-dev  ## dist/: the sdist, and the wheel made from it
+	rm -rf dist
+	$(BIN)/python -m build
+
+wheel-test: build  ## the test suite (or TESTS=...) against the wheel, away from the source tree
+	tools/wheel-test.sh $(BIN)/python dist $(TESTS)
+
+clean:  ## what was built or cached
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+distclean: clean  ## that, and the virtual environment
+	rm -rf $(VENV)

@@ -1,0 +1,1 @@
+"""Pure rules of the Dash chain: bytes in, verdicts out. No I/O, no clock, no state."""

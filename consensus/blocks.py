@@ -1,0 +1,133 @@
+"""What a downloaded block says about watched scripts, once it is proven to be the block that was asked for.
+
+A light client asks for a block because its filter matched. Only outputs to watched scripts become coins, and only
+spends of known coins are seen, so blocks are scanned in ascending order of height.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+
+import attrs
+
+from phasegate.consensus.faults import Fault, PeerMisbehaved
+from phasegate.consensus.merkle import merkle_root
+from phasegate.consensus.primitives import Block, OutPoint, Transaction
+
+MAX_MONEY = 21_000_000 * 100_000_000
+"""Duffs; no transaction pays more [Core consensus/amount.h]."""
+
+
+@attrs.frozen
+class Coin:
+    """An output to a watched script: where it is, its value in duffs, its script and the height of its block."""
+
+    outpoint: OutPoint
+    value: int
+    script: bytes
+    height: int
+
+
+@attrs.frozen
+class FoundTransaction:
+    """A transaction that pays to or spends from watched scripts.
+
+    Args:
+        txid: 32 bytes, wire order.
+        position: in its block, the coinbase being 0.
+        scripts: the watched scripts it touches, distinct and sorted.
+        received: duffs paid to watched scripts.
+        sent: duffs of the watched coins that it spends.
+    """
+
+    txid: bytes
+    position: int
+    scripts: tuple[bytes, ...]
+    received: int
+    sent: int
+
+
+@attrs.frozen
+class BlockFindings:
+    """All that one block holds for the watched scripts, in the order of the block.
+
+    A coin that is created and spent in this block stands in both `created` and `spent`; `spent` pairs each outpoint
+    with the txid of its spender.
+    """
+
+    height: int
+    transactions: tuple[FoundTransaction, ...] = ()
+    created: tuple[Coin, ...] = ()
+    spent: tuple[tuple[OutPoint, bytes], ...] = ()
+
+
+def check_block(block: Block, header_hash: bytes) -> None:
+    """Prove that `block` is the whole block whose header hashes to `header_hash` (32 bytes, wire order).
+
+    Raises:
+        PeerMisbehaved: UNFITTING_REPLY for another block, MUTATED_BLOCK when transactions are doubled
+            (CVE-2012-2459), BAD_BLOCK_MERKLE_ROOT when they are not those that the header commits to,
+            BAD_TRANSACTION when one pays an amount that cannot exist.
+    """
+    name = header_hash[::-1].hex()
+    if block.hash != header_hash:
+        raise PeerMisbehaved(Fault.UNFITTING_REPLY, f"block {block.hash[::-1].hex()} instead of {name}")
+    root, mutated = merkle_root([tx.txid for tx in block.transactions])
+    if root != block.header.merkle_root:
+        raise PeerMisbehaved(Fault.BAD_BLOCK_MERKLE_ROOT, f"block {name}: the transactions miss the merkle root")
+    if mutated:
+        raise PeerMisbehaved(Fault.MUTATED_BLOCK, f"block {name}: transactions are doubled")
+    if not all(map(_is_affordable, block.transactions)):
+        raise PeerMisbehaved(Fault.BAD_TRANSACTION, f"block {name}: a transaction pays an impossible amount")
+
+
+def _is_affordable(tx: Transaction) -> bool:
+    """Whether no output, nor their sum, is negative or more than all money [Core consensus/tx_check.cpp]."""
+    return all(out.value >= 0 for out in tx.outputs) and sum(out.value for out in tx.outputs) <= MAX_MONEY
+
+
+def scan_block(block: Block, height: int, scripts: Set[bytes], coins: Mapping[OutPoint, Coin]) -> BlockFindings:
+    """What `block` does to the watched `scripts`.
+
+    Args:
+        block: already checked.
+        height: of the block.
+        scripts: what is watched.
+        coins: unspent outputs to watched scripts from blocks before this one; not changed.
+    """
+    scan = _Scan(height, scripts, coins)
+    for position, tx in enumerate(block.transactions):
+        scan.add(position, tx)
+    return BlockFindings(height, tuple(scan.transactions), tuple(scan.created.values()), tuple(scan.spent.items()))
+
+
+class _Scan:
+    """One walk through the transactions of a block."""
+
+    def __init__(self, height: int, scripts: Set[bytes], coins: Mapping[OutPoint, Coin]) -> None:
+        self.height, self.scripts, self.coins = height, scripts, coins
+        self.transactions: list[FoundTransaction] = []
+        self.created: dict[OutPoint, Coin] = {}
+        self.spent: dict[OutPoint, bytes] = {}
+
+    def add(self, position: int, tx: Transaction) -> None:
+        sent = [coin for txin in tx.inputs if (coin := self._known(txin.prevout)) is not None]
+        self.spent.update({coin.outpoint: tx.txid for coin in sent})
+        received = [
+            Coin(OutPoint(tx.txid, index), out.value, out.script, self.height)
+            for index, out in enumerate(tx.outputs)
+            if out.script in self.scripts
+        ]
+        self.created.update({coin.outpoint: coin for coin in received})
+        if touched := {coin.script for coin in (*sent, *received)}:
+            values = _sum(received), _sum(sent)
+            self.transactions.append(FoundTransaction(tx.txid, position, tuple(sorted(touched)), *values))
+
+    def _known(self, outpoint: OutPoint) -> Coin | None:
+        if outpoint in self.spent:
+            return None
+        return self.created.get(outpoint) or self.coins.get(outpoint)
+
+
+def _sum(coins: list[Coin]) -> int:
+    return sum(coin.value for coin in coins)

@@ -1,0 +1,123 @@
+"""The recorded Dash Core chain, parsed once, and a miner for chains of our own."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+import pytest
+
+from phasegate.consensus.codec import Reader
+from phasegate.consensus.headers import ChainTip, compact_to_target, expected_bits, extend
+from phasegate.consensus.params import Network
+from phasegate.consensus.primitives import Block, BlockHeader, OutPoint, Transaction, TxIn, TxOut
+
+
+@attrs.frozen
+class RecordedChain:
+    """The chain of the recording: everything indexed by height, where `blocks[0]` is None."""
+
+    headers: bytes
+    hashes: bytes
+    blocks: tuple[Block | None, ...]
+    filters: tuple[bytes, ...]
+    filter_hashes: bytes
+
+    def header(self, height: int) -> bytes:
+        return self.headers[80 * (height - 1) : 80 * height]
+
+    def hash_at(self, height: int) -> bytes:
+        return self.hashes[32 * height : 32 * height + 32]
+
+    def height_of(self, block_hash: bytes) -> int:
+        return next(h for h in range(len(self.hashes) // 32) if self.hash_at(h) == block_hash)
+
+    def block(self, height: int) -> Block:
+        block = self.blocks[height]
+        assert block is not None
+        return block
+
+    def spent_scripts(self) -> Callable[[Block], list[bytes]]:
+        """A function that names the scripts a block spends."""
+        txs = [tx for block in self.blocks if block is not None for tx in block.transactions]
+        outputs = {OutPoint(tx.txid, i): out.script for tx in txs for i, out in enumerate(tx.outputs)}
+
+        def scripts(block: Block) -> list[bytes]:
+            inputs = [txin for tx in block.transactions if not tx.is_coinbase for txin in tx.inputs]
+            return [outputs[txin.prevout] for txin in inputs]
+
+        return scripts
+
+
+def _pieces(raw: bytes) -> list[bytes]:
+    r, pieces = Reader(raw), []
+    while r.left:
+        pieces.append(r.take(r.u32()))
+    return pieces
+
+
+@pytest.fixture(scope="session")
+def chain(capture: Path) -> RecordedChain:
+    """The recorded chain of 356 blocks."""
+    read = {path.name: path.read_bytes() for path in capture.glob("*.bin")}
+    blocks = (None, *[Block.from_bytes(raw) for raw in _pieces(read["blocks.bin"])])
+    filters = [Reader(raw[33:]).var_bytes(1 << 20) for raw in _pieces(read["cfilters.bin"])]
+    return RecordedChain(read["headers.bin"], read["hashes.bin"], blocks, tuple(filters), read["cfhashes.bin"])
+
+
+Miner = Callable[..., bytes]
+
+
+@pytest.fixture(scope="session")
+def mine() -> Miner:
+    """Mines one header on a tip; what a rule is to be broken in can be given."""
+
+    def one(network: Network, tip: ChainTip, **chosen: int | bytes) -> bytes:
+        time = chosen.get("time", tip.window[-1][0] + 150)
+        assert isinstance(time, int)
+        fields = {"version": 4, "prev": tip.hash, "merkle_root": bytes(32), "time": time, **chosen}
+        fields.setdefault("bits", expected_bits(network, tip, time))
+        return _solve(BlockHeader(**fields, nonce=0))  # type: ignore[arg-type]
+
+    return one
+
+
+def _solve(header: BlockHeader) -> bytes:
+    target = compact_to_target(header.bits)
+    while int.from_bytes(header.hash, "little") > target:
+        header = attrs.evolve(header, nonce=header.nonce + 1)
+    return header.to_bytes()
+
+
+@pytest.fixture(scope="session")
+def grow(mine: Miner) -> Callable[[Network, ChainTip, int, int], ChainTip]:
+    """Mines a number of headers with spacings from a seed."""
+
+    def many(network: Network, tip: ChainTip, count: int, seed: int) -> ChainTip:
+        rnd = random.Random(seed)
+        for _ in range(count):
+            raw = mine(network, tip, time=tip.window[-1][0] + rnd.randrange(1, 400))
+            tip = extend(network, tip, raw, 1 << 31).tip
+        return tip
+
+    return many
+
+
+@pytest.fixture
+def payment() -> Callable[..., Transaction]:
+    """Builds a plain transaction from outpoints and `(value, script)` pairs."""
+
+    def build(inputs: list[OutPoint], outputs: list[tuple[int, bytes]]) -> Transaction:
+        return Transaction(2, 0, tuple(TxIn(o, b"") for o in inputs), tuple(TxOut(v, s) for v, s in outputs))
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def capture_watch(capture: Path) -> list[bytes]:
+    """The scripts of the 12 watched addresses of the recording."""
+    record = json.loads((capture / "record.json").read_text())
+    return [bytes.fromhex(row["spk"]) for row in record["watch"].values()]

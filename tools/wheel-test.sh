@@ -1,0 +1,30 @@
+#!/bin/sh
+# Runs the tests against the built wheel, where no source tree can help them.
+#
+#   tools/wheel-test.sh PYTHON DIST [TESTS]...
+#
+# The sdist in DIST is unpacked elsewhere and its packages are deleted; what is left (tests, docs, README) runs in a new
+# virtual environment that has the wheel and what the tests need, nothing else.
+set -eu
+
+python=${1:?usage: tools/wheel-test.sh PYTHON DIST [TESTS]...}
+dist=${2:?usage: tools/wheel-test.sh PYTHON DIST [TESTS]...}
+shift 2
+
+if [ -d ../shared/vectors ]; then
+    PHASEGATE_VECTORS=${PHASEGATE_VECTORS:-$(cd ../shared && pwd)}
+    export PHASEGATE_VECTORS
+fi
+
+place=$(mktemp -d)
+trap 'rm -rf "$place"' EXIT
+"$python" -m venv "$place/venv"
+tar -xzf "$dist"/phasegate-*.tar.gz -C "$place"
+rm -rf "$place"/phasegate-*/phasegate "$place"/phasegate-*/phasegate.egg-info
+
+pip="$place/venv/bin/python -m pip --quiet --quiet --disable-pip-version-check"
+$pip install --upgrade "pip >= 25.1"
+$pip install --group pyproject.toml:test "$dist"/phasegate-*.whl
+
+cd "$place"/phasegate-*/
+"$place/venv/bin/pytest" -p no:cacheprovider -m "not soak" "$@"
