@@ -1,0 +1,24 @@
+"""The charts of the house, each with its law, under the names that users give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from phasegate.statecharts.chart import Chart
+from phasegate.statecharts.law import PEER, SYNC, Law
+from phasegate.statecharts.peer import PeerChart
+from phasegate.statecharts.sync import SyncChart
+
+
+@attrs.frozen
+class Ruled:
+    """A chart and the law that it has to keep."""
+
+    chart: type[Chart[Any]]
+    law: Law
+
+
+CHARTS: Mapping[str, Ruled] = {"sync": Ruled(SyncChart, SYNC), "peer": Ruled(PeerChart, PEER)}

@@ -1,0 +1,126 @@
+"""Charts drawn from the object that runs: Mermaid, Markdown tables, DOT, and with graphviz SVG and PNG.
+
+Mermaid draws nested states well as long as all relations stand outside the states: one written inside a state moves the
+states that it names into that one. It cannot tie a state to a part of itself; such an arrow is drawn from each leaf.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from typing import Any
+
+from phasegate.statecharts.anatomy import Anatomy, Arrow, Box, read
+from phasegate.statecharts.chart import Chart
+from phasegate.statecharts.dot import dot, picture
+
+
+class Form(StrEnum):
+    """What a chart can be drawn as."""
+
+    MERMAID = "mermaid"
+    MD = "md"
+    DOT = "dot"
+    SVG = "svg"
+    PNG = "png"
+
+
+def draw(chart: type[Chart[Any]], form: Form, active: str | None = None) -> bytes:
+    """The chart drawn; text forms are UTF-8. With `active`, that state and those around it are highlighted.
+
+    Raises:
+        ValueError: if the chart has no state `active`, or uses what no chart here uses.
+        GraphvizError: for SVG and PNG if the program `dot` of graphviz is missing or refuses.
+    """
+    anatomy = read(chart)
+    path = _path(anatomy, active)
+    if form is Form.MERMAID:
+        return mermaid(anatomy, path).encode()
+    if form is Form.MD:
+        return markdown(anatomy, path).encode()
+    text = dot(anatomy, path)
+    return text.encode() if form is Form.DOT else picture(text, form.value)
+
+
+def mermaid(anatomy: Anatomy, active: tuple[str, ...] = ()) -> str:
+    """The chart as a Mermaid state diagram (version 2)."""
+    lines = ["stateDiagram-v2", "    direction TB", *_states(anatomy.boxes, "    ")]
+    for arrow in anatomy.arrows:
+        lines += [f"    {tail} --> {arrow.target} : {arrow.label}" for tail in _tails(anatomy, arrow)]
+    if active:
+        lines += ["    classDef active fill:#7fe3d8,stroke:#00909e,stroke-width:2px", f"    class {active[-1]} active"]
+    return "\n".join(lines) + "\n"
+
+
+def markdown(anatomy: Anatomy, active: tuple[str, ...] = ()) -> str:
+    """The chart as two Markdown tables: its states with their actions, its transitions with their guards."""
+    states = [_state_row(anatomy, box, box.id in active) for box in anatomy.walk()]
+    moves = [_move_row(anatomy, arrow) for arrow in anatomy.arrows]
+    return "\n".join(
+        [
+            f"# {anatomy.name}",
+            "",
+            *_table(("State", "Id", "Inside", "Begins with", "On entry", "On exit"), states),
+            "",
+            *_table(("From", "Event", "Guards", "Action", "To"), moves),
+            "",
+        ]
+    )
+
+
+def _path(anatomy: Anatomy, active: str | None) -> tuple[str, ...]:
+    known = [box.id for box in anatomy.walk()]
+    if active is not None and active not in known:
+        raise ValueError(f"{anatomy.name} has no state {active!r}; its states are {', '.join(known)}")
+    return anatomy.path(active) if active else ()
+
+
+def _states(boxes: tuple[Box, ...], pad: str) -> Iterator[str]:
+    begin = next((box for box in boxes if box.initial), boxes[0])
+    yield f"{pad}[*] --> {begin.id}"
+    for box in boxes:
+        yield f'{pad}state "{box.name}" as {box.id}' + (" {" if box.inside else "")
+        if box.inside:
+            yield from _states(box.inside, pad + "    ")
+            yield f"{pad}}}"
+        for action in _actions(box):
+            yield f"{pad}{box.id} : {action}"
+        if box.final:
+            yield f"{pad}{box.id} --> [*]"
+
+
+def _actions(box: Box) -> Iterator[str]:
+    yield from (f"entry / {name}" for name in box.entry)
+    yield from (f"exit / {name}" for name in box.exit)
+
+
+def _tails(anatomy: Anatomy, arrow: Arrow) -> tuple[str, ...]:
+    source = anatomy.box(arrow.source)
+    if source.inside and arrow.source in anatomy.path(arrow.target):
+        return tuple(leaf.id for leaf in source.leaves)
+    return (arrow.source,)
+
+
+def _state_row(anatomy: Anatomy, box: Box, active: bool) -> tuple[str, ...]:
+    around = anatomy.path(box.id)[:-1]
+    name = f"**{box.name}**" if active else box.name
+    begins = box.first.name if box.inside else "(an end)" if box.final else ""
+    inside = anatomy.box(around[-1]).name if around else ""
+    return (name, f"`{box.id}`", inside, begins, _code(box.entry), _code(box.exit))
+
+
+def _move_row(anatomy: Anatomy, arrow: Arrow) -> tuple[str, ...]:
+    source, target = anatomy.box(arrow.source).name, anatomy.box(arrow.target).name
+    return (source, f"`{arrow.event}`", _code(arrow.guards), _code(arrow.actions), target)
+
+
+def _code(names: Iterable[object]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    yield "| " + " | ".join(cell.ljust(width) for cell, width in zip(head, widths, strict=True)) + " |"
+    yield "| " + " | ".join("-" * max(3, width) for width in widths) + " |"
+    for row in rows:
+        yield "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"

@@ -1,0 +1,178 @@
+"""What the charts must do, said a second time and by hand.
+
+A chart says how its states follow each other; a law says which stories may never be told and which answer each event
+must get. The exploration holds the one against the other. Nothing here may be derived from a chart: a law that copies
+the chart would agree with every mistake in it.
+
+The parts of a law:
+
+- `requires`: a phase is entered only when these phases, if enabled, were proven complete in this walk. "Proven" means
+  that the step which left the phase asked its completion guard (`completed_by`) and heard yes. Entering a leaf that
+  requires nothing forgets all proofs: a new walk proves everything again.
+- `enabled_by`: a phase is entered only if its configuration switch is on.
+- `guarded`: a leaf is entered only in a step that asked these guards and heard yes.
+- `exclusive`: of the branches such an event has in one state at most one can hold, whatever the guards say.
+- `responses`: what each event does in each leaf, with the guards that are asked, in that order, and what they say. An
+  event that has no line for a leaf must be refused there.
+- `goal`: from every state that is not an end this leaf stays reachable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+Answers = tuple[tuple[str, bool], ...]
+
+
+@attrs.frozen
+class Response:
+    """In `leaf`, on `event`, after `answers`: the chart enters `target`, or refuses and stays if that is None."""
+
+    leaf: str
+    event: str
+    answers: Answers
+    target: str | None
+
+
+@attrs.frozen
+class Law:
+    """The rules for one chart. Names are ids of leaves, events and guards."""
+
+    name: str
+    initial: str
+    ends: frozenset[str]
+    leaves: frozenset[str]
+    goal: str
+    responses: tuple[Response, ...]
+    requires: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
+    completed_by: Mapping[str, str] = attrs.field(factory=dict)
+    enabled_by: Mapping[str, str] = attrs.field(factory=dict)
+    guarded: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
+    exclusive: frozenset[str] = frozenset()
+
+    @property
+    def switches(self) -> tuple[str, ...]:
+        """The configuration guards: constant for a whole run, each tried on and off."""
+        return tuple(sorted(set(self.enabled_by.values())))
+
+
+def respond(leaves: str, event: str, *lines: str) -> tuple[Response, ...]:
+    """Response lines for several leaves (separated by blanks) and one event.
+
+    A line reads `guard !guard -> target`, the guards in the order in which they are asked, `!` for no; the target
+    `stay` means that the event is refused and nothing changes.
+
+    Raises:
+        ValueError: if a line has no arrow or not one target.
+    """
+    return tuple(_response(leaf, event, line) for leaf in leaves.split() for line in lines)
+
+
+def _response(leaf: str, event: str, line: str) -> Response:
+    asked, arrow, target = line.partition("->")
+    if not arrow or len(target.split()) != 1:
+        raise ValueError(f"{line!r} does not read `guard !guard -> target`")
+    answers = tuple((word.removeprefix("!"), not word.startswith("!")) for word in asked.split())
+    return Response(leaf, event, answers, None if target.strip() == "stay" else target.strip())
+
+
+PHASES = "headers mnlist cfheaders filters blocks"
+RECOVERING = "backoff restarting switching waiting"
+ONLINE = f"{PHASES} {RECOVERING} synced degraded"
+
+SYNC = Law(
+    name="sync",
+    initial="idle",
+    ends=frozenset({"failed", "stopped"}),
+    leaves=frozenset(f"idle {ONLINE} paused failed stopped".split()),
+    goal="synced",
+    requires={
+        "headers": (),
+        "mnlist": ("headers",),
+        "cfheaders": ("headers", "mnlist"),
+        "filters": ("headers", "mnlist", "cfheaders"),
+        "blocks": ("headers", "mnlist", "cfheaders", "filters"),
+        "synced": ("headers", "mnlist", "cfheaders", "filters", "blocks"),
+    },
+    completed_by={
+        "headers": "headers_complete",
+        "mnlist": "mnlist_complete",
+        "cfheaders": "cfheaders_complete",
+        "filters": "filters_complete",
+        "blocks": "blocks_complete",
+    },
+    enabled_by={
+        "mnlist": "mn_enabled",
+        "cfheaders": "filters_enabled",
+        "filters": "filters_enabled",
+        "blocks": "filters_enabled",
+    },
+    guarded={"synced": ("all_enabled_complete",)},
+    exclusive=frozenset({"advance"}),
+    responses=(
+        *respond("idle", "start", "-> headers"),
+        *respond(
+            "headers",
+            "advance",
+            "headers_complete mn_enabled -> mnlist",
+            "headers_complete !mn_enabled filters_enabled -> cfheaders",
+            "headers_complete !mn_enabled !filters_enabled all_enabled_complete -> synced",
+            "headers_complete !mn_enabled !filters_enabled !all_enabled_complete -> stay",
+            "!headers_complete -> stay",
+        ),
+        *respond(
+            "mnlist",
+            "advance",
+            "mnlist_complete filters_enabled -> cfheaders",
+            "mnlist_complete !filters_enabled all_enabled_complete -> synced",
+            "mnlist_complete !filters_enabled !all_enabled_complete -> stay",
+            "!mnlist_complete -> stay",
+        ),
+        *respond("cfheaders", "advance", "cfheaders_complete -> filters", "!cfheaders_complete -> stay"),
+        *respond("filters", "advance", "filters_complete -> blocks", "!filters_complete -> stay"),
+        *respond(
+            "blocks",
+            "advance",
+            "blocks_complete all_enabled_complete -> synced",
+            "blocks_complete !all_enabled_complete -> stay",
+            "!blocks_complete -> stay",
+        ),
+        *respond("synced", "advance", "work_left -> headers", "!work_left -> stay"),
+        *respond(f"{PHASES} synced", "rewalk", "-> headers"),
+        *respond(
+            f"{PHASES} synced",
+            "fail",
+            "wait_advised -> waiting",
+            "!wait_advised retry_advised -> backoff",
+            "!wait_advised !retry_advised restart_advised -> restarting",
+            "!wait_advised !retry_advised !restart_advised switch_advised -> switching",
+            "!wait_advised !retry_advised !restart_advised !switch_advised -> degraded",
+        ),
+        *respond(RECOVERING, "fail", "-> degraded"),
+        *respond("backoff restarting", "recover", "-> headers"),
+        *respond("switching waiting", "recover", "peer_ready -> headers", "!peer_ready -> stay"),
+        *respond("degraded", "recover", "remedy_found -> headers", "!remedy_found -> stay"),
+        *respond(ONLINE, "pause", "-> paused"),
+        *respond("paused", "resume", "-> headers"),
+        *respond(f"idle {ONLINE} paused", "crash", "-> failed"),
+        *respond(f"idle {ONLINE} paused", "stop", "-> stopped"),
+    ),
+)
+
+PEER = Law(
+    name="peer",
+    initial="connecting",
+    ends=frozenset({"closed"}),
+    leaves=frozenset({"connecting", "handshaking", "ready", "closing", "closed"}),
+    goal="closed",
+    guarded={"ready": ("acceptable",)},
+    responses=(
+        *respond("connecting", "connected", "-> handshaking"),
+        *respond("handshaking", "greeted", "acceptable -> ready", "!acceptable -> closing"),
+        *respond("connecting handshaking ready", "lost", "-> closing"),
+        *respond("connecting handshaking ready", "close", "-> closing"),
+        *respond("closing", "done", "-> closed"),
+    ),
+)

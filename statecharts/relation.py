@@ -1,0 +1,139 @@
+"""What one event does in one configuration, for every answer the guards may give: asked of the library itself.
+
+A `World` stands for model and listener at once. Its guards are answered from a tape; a guard beyond the end of the tape
+is answered no and remembered, and every remembered no is then tried as a yes. So exactly those guards branch that were
+really asked, each is answered once an event (facts are frozen for an event), and no valuation is left out. Switches,
+the guards of the configuration, keep one answer for a whole run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+import attrs
+from statemachine import State
+from statemachine.exceptions import TransitionNotAllowed
+from statemachine.orderedset import OrderedSet
+
+from phasegate.statecharts.anatomy import Anatomy, read
+from phasegate.statecharts.chart import Chart
+from phasegate.statecharts.law import Answers
+
+Configuration = frozenset[str]
+
+
+@attrs.frozen
+class Step:
+    """One event taken (or refused) in one configuration, with what was asked, left and entered on the way."""
+
+    source: Configuration
+    event: str
+    answers: Answers
+    target: Configuration
+    left: tuple[str, ...]
+    entered: tuple[str, ...]
+
+    @property
+    def moved(self) -> bool:
+        """Whether anything was left or entered, be it the same state again."""
+        return bool(self.left or self.entered) or self.source != self.target
+
+
+class World:
+    """Model and listener of the explored chart: guards ask the tape, actions do nothing, what happens is noted."""
+
+    def __init__(self, switches: Mapping[str, bool]) -> None:
+        self.switches = switches
+        self.rewind(())
+
+    def rewind(self, tape: tuple[bool, ...]) -> None:
+        """Begin an event with these answers for the first free guards asked."""
+        self.tape = tape
+        self.answers: dict[str, bool] = {}
+        self.left: list[str] = []
+        self.entered: list[str] = []
+
+    @property
+    def free(self) -> tuple[bool, ...]:
+        """The answers given so far to guards that are no switches, in the order in which they were asked."""
+        return tuple(answer for name, answer in self.answers.items() if name not in self.switches)
+
+    def ask(self, guard: str) -> bool:
+        """The answer for this event."""
+        if guard not in self.answers:
+            asked = len(self.free)
+            taped = self.tape[asked] if asked < len(self.tape) else False
+            self.answers[guard] = self.switches.get(guard, taped)
+        return self.answers[guard]
+
+    def on_enter_state(self, target: State) -> None:
+        """Called by the library for each state entered."""
+        self.entered.append(target.id)
+
+    def on_exit_state(self, source: State) -> None:
+        """Called by the library for each state left."""
+        self.left.append(source.id)
+
+
+class Relation:
+    """The transition relation of one chart under one setting of the switches.
+
+    Args:
+        chart: the chart class.
+        switches: the configuration guards with their answer.
+
+    Raises:
+        ValueError: if the chart uses what no chart here uses.
+    """
+
+    def __init__(self, chart: type[Chart[Any]], switches: Mapping[str, bool]) -> None:
+        self._chart = chart
+        self.anatomy = read(chart)
+        self._order = [box.id for box in self.anatomy.walk()]
+        self._world = _world_for(self.anatomy, switches)
+        self._machine = chart(self._world)
+        self._known: dict[Configuration, tuple[Step, ...]] = {}
+        self.initial: Configuration = frozenset(self._machine.configuration_values)
+
+    def steps(self, source: Configuration) -> tuple[Step, ...]:
+        """Every event of the chart, under every valuation of the guards that it asks."""
+        if source not in self._known:
+            events = self.anatomy.events
+            self._known[source] = tuple(step for event in events for step in self._valuations(source, event))
+        return self._known[source]
+
+    def _valuations(self, source: Configuration, event: str) -> Iterator[Step]:
+        tapes: list[tuple[bool, ...]] = [()]
+        while tapes:
+            tape = tapes.pop()
+            yield self._send(source, event, tape)
+            free = self._world.free
+            tapes += [(*free[:place], True) for place in range(len(tape), len(free))]
+
+    def _send(self, source: Configuration, event: str, tape: tuple[bool, ...]) -> Step:
+        world = self._world
+        if self._machine.is_terminated:
+            self._machine = self._chart(world)
+        self._machine.current_state_value = OrderedSet(state for state in self._order if state in source)
+        world.rewind(tape)
+        with suppress(TransitionNotAllowed):  # a refusal is an answer: the step shows whether it changed anything
+            self._machine.send(event)
+        target = frozenset(self._machine.configuration_values)
+        return Step(source, event, tuple(world.answers.items()), target, tuple(world.left), tuple(world.entered))
+
+
+def _world_for(anatomy: Anatomy, switches: Mapping[str, bool]) -> World:
+    members: dict[str, object] = {guard: _guard(guard) for guard in anatomy.guards}
+    members |= dict.fromkeys(anatomy.actions, _no_action)
+    world: World = type(f"{anatomy.name}World", (World,), members)(switches)
+    return world
+
+
+def _guard(name: str) -> property:
+    return property(lambda world: world.ask(name))
+
+
+def _no_action(_world: World) -> None:
+    """An activity is asked for; in the exploration nobody carries it out."""

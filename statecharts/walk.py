@@ -1,0 +1,125 @@
+"""Every story a chart can tell: the search, breadth first from the start.
+
+A node is a configuration together with what has been proven complete on the way to it. A restart after a crash begins
+at the same start with nothing proven, so it needs no node of its own. Breadth first means that the first story found to
+any place is a shortest one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from phasegate.statecharts.chart import Chart
+from phasegate.statecharts.law import Answers, Law
+from phasegate.statecharts.relation import Configuration, Relation, Step
+
+
+@attrs.frozen
+class Node:
+    """A configuration and the phases proven complete in this walk."""
+
+    configuration: Configuration
+    proven: frozenset[str]
+
+
+@attrs.frozen
+class Edge:
+    """A step between two nodes, with all that was proven when it entered what it entered."""
+
+    source: Node
+    step: Step
+    proven: frozenset[str]
+    target: Node
+
+
+class Walk:
+    """All nodes and edges of one chart under one setting of its switches.
+
+    Args:
+        chart: the chart class.
+        law: names the leaves, the ends, and what proves a phase complete.
+        switches: the configuration guards with their answer.
+    """
+
+    def __init__(self, chart: type[Chart[Any]], law: Law, switches: Mapping[str, bool]) -> None:
+        self.law = law
+        self.switches = switches
+        self.relation = Relation(chart, switches)
+        self.edges: list[Edge] = []
+        self._came_by: dict[Node, Edge | None] = {}
+        self._explore()
+
+    @property
+    def nodes(self) -> list[Node]:
+        """Every node reached, nearest first."""
+        return list(self._came_by)
+
+    def enabled(self, phase: str) -> bool:
+        """Whether the switches allow that phase."""
+        return self.switches.get(self.law.enabled_by.get(phase, ""), True)
+
+    def leaf(self, configuration: Configuration) -> str:
+        """The active leaf; a phrase that is no leaf's name if there is not exactly one."""
+        return " and ".join(sorted(configuration & self.law.leaves)) or f"no known leaf of {sorted(configuration)}"
+
+    def story(self, node: Node, last: Step | None = None) -> str:
+        """The shortest way from the start to `node`, and one step more, a line a step."""
+        steps = deque([last] if last else [])
+        while (came := self._came_by[node]) is not None:
+            steps.appendleft(came.step)
+            node = came.source
+        settings = [f"with {name} {'on' if on else 'off'}" for name, on in self.switches.items()]
+        return "\n".join([*settings, *(f"{i}. {self._tell(step)}" for i, step in enumerate(steps, 1))])
+
+    def leading_to(self, leaf: str) -> set[Node]:
+        """The nodes from which some story goes on to `leaf`."""
+        before: dict[Node, list[Node]] = {}
+        for edge in self.edges:
+            before.setdefault(edge.target, []).append(edge.source)
+        leading = {node for node in self.nodes if leaf in node.configuration}
+        queue = list(leading)
+        while queue:
+            fresh = set(before.get(queue.pop(), ())) - leading
+            leading |= fresh
+            queue += fresh
+        return leading
+
+    def _tell(self, step: Step) -> str:
+        asked = f" [{said(step.answers)}]" if step.answers else ""
+        outcome = self.leaf(step.target) if step.moved else "refused"
+        return f"{self.leaf(step.source)}: {step.event}{asked} -> {outcome}"
+
+    def _explore(self) -> None:
+        start = Node(self.relation.initial, frozenset())
+        self._came_by[start] = None
+        queue = deque([start])
+        while queue:
+            for edge in self._edges_from(queue.popleft()):
+                self.edges.append(edge)
+                if edge.target not in self._came_by:
+                    self._came_by[edge.target] = edge
+                    queue.append(edge.target)
+
+    def _edges_from(self, node: Node) -> Iterator[Edge]:
+        if self.leaf(node.configuration) not in self.law.leaves - self.law.ends:
+            return
+        for step in self.relation.steps(node.configuration):
+            proven = node.proven | self._proven_by(step)
+            yield Edge(node, step, proven, Node(step.target, proven if self._goes_on(step) else frozenset()))
+
+    def _proven_by(self, step: Step) -> set[str]:
+        asked = dict(step.answers)
+        return {phase for phase in step.left if asked.get(self.law.completed_by.get(phase, ""))}
+
+    def _goes_on(self, step: Step) -> bool:
+        """Whether the step keeps the walk's proofs: a leaf that requires nothing begins a new one."""
+        return all(self.law.requires.get(leaf) for leaf in self.law.leaves.intersection(step.entered))
+
+
+def said(answers: Answers) -> str:
+    """Answers as they stand in a chart: `yes_guard, !no_guard`."""
+    return ", ".join(name if answer else f"!{name}" for name, answer in answers)
