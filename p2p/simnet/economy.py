@@ -1,0 +1,162 @@
+"""Money on a generated chain: who is paid, who spends, and what a watching wallet must find.
+
+Block 1 pays a treasury, from which all else flows: payments to the watched scripts, payments among strangers (a light
+client must not fall for those), collaterals, asset locks. Watched coins are spent again, some blocks later or in the
+very block that made them. The economy keeps its own books, so that the chain can say what a correct client finds.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import attrs
+
+from phasegate.consensus.primitives import OutPoint, Transaction, TxIn, TxOut
+
+DASH = 100_000_000
+FEE = 1000
+PREMINE, PREMINE_COINS = 2_000_000 * DASH, 64
+WATCHED = 8
+_SIGNATURE_SIZE = 107
+_KEPT_STRANGERS = 256
+
+Inputs = tuple[TxIn, ...]
+
+
+def pay_to_key(key_id: bytes) -> bytes:
+    """P2PKH script of a 20-byte key id."""
+    return b"\x76\xa9\x14" + key_id + b"\x88\xac"
+
+
+def pay_to_script(script_id: bytes) -> bytes:
+    """P2SH script of a 20-byte script id."""
+    return b"\xa9\x14" + script_id + b"\x87"
+
+
+@attrs.frozen
+class Held:
+    """An unspent output."""
+
+    outpoint: OutPoint
+    output: TxOut
+
+
+@attrs.frozen
+class Spending:
+    """A transaction together with the outputs it spends, whose scripts belong into the block's filter."""
+
+    tx: Transaction
+    spent: tuple[TxOut, ...] = ()
+
+    def held(self, index: int) -> Held:
+        """The coin that output `index` makes."""
+        return Held(OutPoint(self.tx.txid, index), self.tx.outputs[index])
+
+
+@attrs.define
+class Economy:
+    """All coins that can still move, and the books of the watched ones.
+
+    Attributes:
+        rng: the only source of chance; the fork of a chain reseeds it.
+        watched: the scripts that a client is told to watch.
+        touching: txids (wire order) that pay to or spend from a watched script, in chain order.
+        heights: the heights of the blocks that hold them.
+        credit_pool: duffs locked for Platform.
+    """
+
+    rng: random.Random
+    watched: tuple[bytes, ...] = ()
+    touching: list[bytes] = attrs.field(factory=list)
+    heights: list[int] = attrs.field(factory=list)
+    credit_pool: int = 0
+    purse: dict[OutPoint, Held] = attrs.field(factory=dict)
+    treasury: deque[Held] = attrs.field(factory=deque)
+    _strangers: deque[Held] = attrs.field(factory=lambda: deque(maxlen=_KEPT_STRANGERS))
+    _watched_set: frozenset[bytes] = frozenset()
+
+    def __attrs_post_init__(self) -> None:
+        keys = [pay_to_key(self.rng.randbytes(20)) for _ in range(WATCHED - 2)]
+        self.watched = (*keys, *[pay_to_script(self.rng.randbytes(20)) for _ in range(2)])
+        self._watched_set = frozenset(self.watched)
+
+    def balances(self) -> dict[bytes, int]:
+        """Unspent duffs of each watched script, 0 included."""
+        totals = dict.fromkeys(self.watched, 0)
+        for held in self.purse.values():
+            totals[held.output.script] += held.output.value
+        return totals
+
+    def stranger(self) -> bytes:
+        """A script nobody watches."""
+        return pay_to_key(self.rng.randbytes(20))
+
+    def watched_script(self) -> bytes:
+        """One of the watched scripts."""
+        return self.rng.choice(self.watched)
+
+    def amount(self, low: int, high: int) -> int:
+        """A random number of duffs between `low` and `high` DASH."""
+        return self.rng.randrange(low * DASH, high * DASH)
+
+    def spend(
+        self,
+        coins: Sequence[Held],
+        outputs: Sequence[TxOut],
+        kind: int = 0,
+        payload: Callable[[Inputs], bytes] | None = None,
+    ) -> Spending:
+        """A transaction of these coins to these outputs; `payload` is told the inputs, which it signs."""
+        inputs = tuple([TxIn(c.outpoint, self.rng.randbytes(_SIGNATURE_SIZE)) for c in coins])
+        extra = payload(inputs) if payload else b""
+        tx = Transaction(3 if payload else 2, kind, inputs, tuple(outputs), 0, extra)
+        return Spending(tx, tuple([c.output for c in coins]))
+
+    def pay(
+        self, outputs: Sequence[TxOut], kind: int = 0, payload: Callable[[Inputs], bytes] | None = None
+    ) -> Spending:
+        """A transaction out of the treasury; the change comes last and goes back there."""
+        cost = sum(o.value for o in outputs) + FEE
+        coin = self._draw(cost)
+        change = TxOut(coin.output.value - cost, self.stranger())
+        spending = self.spend([coin], [*outputs, change], kind, payload)
+        self.treasury.append(spending.held(len(outputs)))
+        return spending
+
+    def _draw(self, least: int) -> Held:
+        for _ in range(len(self.treasury)):
+            coin = self.treasury.popleft()
+            if coin.output.value >= least:
+                return coin
+            self.treasury.append(coin)
+        raise ValueError(f"the treasury has no coin of {least} duffs")
+
+    def take_strangers(self) -> Held | None:
+        """A coin of somebody nobody watches, if there is one."""
+        return self._strangers.popleft() if self._strangers else None
+
+    def book(self, height: int, spendings: Sequence[Spending]) -> None:
+        """Enter a block's transactions, in block order, into the books."""
+        before = len(self.touching)
+        for spending in spendings:
+            if self._book_one(spending):
+                self.touching.append(spending.tx.txid)
+        if len(self.touching) > before:
+            self.heights.append(height)
+
+    def _book_one(self, spending: Spending) -> bool:
+        touched = False
+        for tx_in in spending.tx.inputs:
+            touched |= self.purse.pop(tx_in.prevout, None) is not None
+        for index, output in enumerate(spending.tx.outputs):
+            if output.script in self._watched_set:
+                held = spending.held(index)
+                self.purse[held.outpoint] = held
+                touched = True
+        return touched
+
+    def keep_stranger(self, held: Held) -> None:
+        """Let a coin circulate among strangers; the oldest falls out of sight when there are too many."""
+        self._strangers.append(held)
