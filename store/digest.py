@@ -1,0 +1,62 @@
+"""One number for all that a store knows, so that two stores can be compared.
+
+It covers the items, never the bytes that hold them: how heights were cut into batches and segments, the order of
+arrival, row ids, the journal and all times are left out; so are older masternode states, whose number depends on how
+often a walk paused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+
+from phasegate.store import masternodes, wallet
+from phasegate.store.database import Row, Session
+from phasegate.store.marks import ChainMarks
+from phasegate.store.segments import FILTERS, SPAN, Series, heights_above, read
+
+Update = Callable[[bytes], None]
+
+
+def digest(rows: Session, chain: ChainMarks) -> str:
+    """SHA-256, as hex, over all chain and wallet items in canonical order."""
+    sha = hashlib.sha256(b"phasegate store 1")
+    _fields(sha.update, b"identity", rows.run("SELECT value FROM meta WHERE key IN ('network', 'genesis')"))
+    _fields(sha.update, b"base", [(chain.base, chain.tip, chain.work.to_bytes(32, "big"))])
+    for series, end in chain.reach():
+        _series(sha.update, rows, series, chain.base, end)
+    waiting = heights_above(rows, FILTERS, chain.filters)
+    _fields(sha.update, b"waiting filters", ((h, read(rows, FILTERS, h, 1)[0]) for h in waiting))
+    _fields(sha.update, b"masternodes", [masternodes.newest_state(rows) or ()])
+    _wallet(sha.update, rows)
+    return sha.hexdigest()
+
+
+def _series(update: Update, rows: Session, series: Series, start: int, end: int) -> None:
+    update(series.name.encode())
+    for first in range(start, end + 1, SPAN):
+        for item in read(rows, series, first, min(SPAN, end + 1 - first)):
+            update(b"%d:" % len(item) + item)
+
+
+def _wallet(update: Update, rows: Session) -> None:
+    for title, sql in _WALLET.items():
+        _fields(update, title.encode(), rows.run(sql))
+    found = wallet.transactions(rows)
+    _fields(update, b"found", [(tx.txid, tx.height, tx.position, tx.received, tx.sent, *tx.scripts) for tx in found])
+
+
+_WALLET = {
+    "watch": "SELECT script, label, matched_to FROM watch ORDER BY script",
+    "matches": "SELECT height, recorded FROM matches ORDER BY height",
+    "coins": "SELECT txid, position, value, script, height, spent_by, spent_height FROM coins ORDER BY txid, position",
+}
+
+
+def _fields(update: Update, title: bytes, rows: Iterable[Row]) -> None:
+    update(title)
+    for row in rows:
+        update(b"|")
+        for value in row:
+            raw = value if isinstance(value, bytes) else str(value).encode()
+            update(b"%d:" % len(raw) + raw)

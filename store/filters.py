@@ -1,0 +1,89 @@
+"""Filter headers, a chain of its own below the tip, and filters, which may arrive in any order.
+
+Filters that follow the contiguous part join it; others wait as rows above the gap. The watermark is the end of the
+contiguous part, and only it is matched.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from phasegate.store import wallet
+from phasegate.store.changes import AppendFilterHeaders, PutFilters, RollBackFilters
+from phasegate.store.database import Session
+from phasegate.store.marks import ChainMarks
+from phasegate.store.segments import (
+    FILTER_HEADERS,
+    FILTERS,
+    SPAN,
+    append,
+    cut,
+    heights_above,
+    put_rows,
+    read,
+    read_joined,
+    split,
+)
+
+
+def append_filter_headers(rows: Session, chain: ChainMarks, change: AppendFilterHeaders) -> ChainMarks:
+    """Apply `AppendFilterHeaders`."""
+    items = split(change.headers, 32)
+    end = change.start + len(items) - 1
+    if not items or len(change.headers) % 32:
+        raise ValueError(f"{len(change.headers)} bytes are no filter headers")
+    if change.start != chain.filter_headers + 1 or end > chain.tip:
+        stored = f"{chain.filter_headers} are stored and the tip is {chain.tip}"
+        raise ValueError(f"filter headers {change.start}..{end} do not fit: {stored}")
+    append(rows, FILTER_HEADERS, chain.base, change.start, items)
+    return attrs.evolve(chain, filter_headers=end, filter_header=items[-1])
+
+
+def put_filters(rows: Session, chain: ChainMarks, change: PutFilters) -> ChainMarks:
+    """Apply `PutFilters`."""
+    for height, _ in change.filters:
+        if not chain.base <= height <= chain.filter_headers:
+            raise ValueError(f"filter {height} has no stored filter header ({chain.base}..{chain.filter_headers})")
+    waiting = set(heights_above(rows, FILTERS, chain.filters))
+    arrived = {h: raw for h, raw in change.filters if h > chain.filters and h not in waiting}
+    end = _end_of_run(chain.filters, waiting | arrived.keys())
+    for start in range(chain.filters + 1, end + 1, SPAN):
+        heights = range(start, min(start + SPAN, end + 1))
+        append(rows, FILTERS, chain.base, start, [_filter(rows, arrived, height) for height in heights])
+    put_rows(rows, FILTERS, ((h, raw) for h, raw in arrived.items() if h > end))
+    return attrs.evolve(chain, filters=end)
+
+
+def _end_of_run(end: int, heights: set[int]) -> int:
+    while end + 1 in heights:
+        end += 1
+    return end
+
+
+def _filter(rows: Session, arrived: dict[int, bytes], height: int) -> bytes:
+    return arrived[height] if height in arrived else read(rows, FILTERS, height, 1)[0]
+
+
+def roll_back_filters(rows: Session, chain: ChainMarks, change: RollBackFilters) -> ChainMarks:
+    """Apply `RollBackFilters`."""
+    to = change.to_height
+    if not chain.base - 1 <= to <= chain.filter_headers:
+        raise ValueError(f"cannot roll filter headers back to {to}: they are stored to {chain.filter_headers}")
+    wallet.roll_back(rows, to)
+    return roll_back(rows, chain, to)
+
+
+def roll_back(rows: Session, chain: ChainMarks, to: int) -> ChainMarks:
+    """Drop filter headers and filters above `to`."""
+    cut(rows, FILTER_HEADERS, to)
+    cut(rows, FILTERS, to)
+    end = min(chain.filter_headers, to)
+    header = filter_header(rows, chain, end)
+    return attrs.evolve(chain, filter_headers=end, filter_header=header, filters=min(chain.filters, to))
+
+
+def filter_header(rows: Session, chain: ChainMarks, height: int) -> bytes:
+    """The filter header at `height`, which may be the one below the base."""
+    if height == chain.base - 1:
+        return chain.previous_filter_header
+    return read_joined(rows, FILTER_HEADERS, height, 1)

@@ -1,0 +1,236 @@
+"""The store as the engine sees it: `commit` writes a batch of changes, everything else reads.
+
+One transaction a batch, data and watermarks together, and the receipt only after it stands. Memory (marks and hash
+index) follows the file, never leads it: each change yields new immutable values, adopted after the commit. When the
+disk fails while the commit itself is being answered, the batch may stand or not; the commit counter in the file tells,
+and until it could be read the store is in doubt and settles that before anything else is written.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from phasegate.consensus.params import Network
+from phasegate.consensus.x11 import x11
+from phasegate.store import changes as c
+from phasegate.store import filters, headers, journal, masternodes, repair, wallet
+from phasegate.store.database import Database, Session
+from phasegate.store.errors import StoreCorrupt, StoreFailed
+from phasegate.store.index import HashIndex
+from phasegate.store.lock import Lock
+from phasegate.store.marks import ChainMarks, Watermarks, watermarks
+from phasegate.store.reading import Reading
+from phasegate.store.schema import Anchor, create, empty_marks, is_new, refuse_mismatch
+from phasegate.store.segments import HASHES, SPAN, contiguous_end, read_joined
+
+_ON_CHAIN: dict[type[c.Change], Callable[[Session, ChainMarks, Any], ChainMarks | None]] = {
+    c.AppendHeaders: headers.append_headers,
+    c.RollBack: headers.roll_back,
+    c.RollBackFilters: filters.roll_back_filters,
+    c.SetMasternodes: masternodes.set_masternodes,
+    c.AppendFilterHeaders: filters.append_filter_headers,
+    c.PutFilters: filters.put_filters,
+    c.MarkMatched: wallet.mark_matched,
+    c.RecordBlock: wallet.record_block,
+    c.AddWatch: wallet.add_watch,
+}
+_BESIDE: dict[type[c.Change], Callable[[Session, Any], None]] = {
+    c.RemoveWatch: wallet.remove_watch,
+    c.AppendJournal: journal.append_journal,
+    c.KeepHistory: journal.keep_history,
+}
+
+
+@attrs.frozen
+class _Draft:
+    """The memory that goes with one state of the file."""
+
+    sequence: int
+    index: HashIndex
+    marks: Watermarks
+
+
+class Store(Reading):
+    """One network's data in one directory, held under an exclusive lock; open it with `Store.open`.
+
+    `marks` is the receipt of the last commit. `commit` may run in a worker thread, one call at a time (a second one
+    waits); reads may run at any time in any thread.
+    """
+
+    marks: Watermarks
+
+    def __init__(self, lock: Lock, database: Database, draft: _Draft) -> None:
+        self._lock = lock
+        self._database = database
+        self._writing = threading.Lock()
+        self._doubt: _Draft | None = None
+        self._adopt(draft)
+
+    @classmethod
+    def open(cls, directory: Path, network: Network, *, vfs: str | None = None, anchor: Anchor | None = None) -> Store:
+        """Open `directory`/<network>.sqlite, creating both when absent, and lock it.
+
+        Args:
+            directory: the data directory.
+            network: with its activation heights, which are part of a store's identity.
+            vfs: the name of a registered SQLite VFS, for fault injection.
+            anchor: the first block to hold; when None, the stored one, in a new store the genesis block.
+
+        Raises:
+            StoreLocked: somebody has it open.
+            StoreMismatch: it belongs to another network, activation set, base or schema.
+            StoreCorrupt: it is damaged; `Store.repair` may help.
+            StoreFailed: the disk refuses.
+        """
+        lock, database = _opened(directory, network, vfs)
+        try:
+            _prepare(database, network, anchor)
+            with database.snapshot() as rows:
+                draft = _load(rows)
+        except BaseException:
+            _closed(lock, database)
+            raise
+        return cls(lock, database, draft)
+
+    @staticmethod
+    def repair(directory: Path, network: Network, *, vfs: str | None = None) -> repair.Repair:
+        """Find all damage in a closed store and roll it back to the last height below it.
+
+        Raises:
+            StoreLocked, StoreMismatch, StoreFailed: as `open`.
+            StoreCorrupt: the damage is beyond repair, the file must be moved away.
+        """
+        lock, database = _opened(directory, network, vfs)
+        try:
+            _prepare(database, network, None)
+            with database.transaction() as rows:
+                chain, found = repair.repaired(rows, ChainMarks.read(rows))
+                attrs.evolve(chain, sequence=chain.sequence + 1).write(rows)
+        finally:
+            _closed(lock, database)
+        return found
+
+    def close(self) -> None:
+        """Fold the log into the file and give the directory back; closing again does nothing.
+
+        Raises:
+            StoreFailed: the disk refused the folding; the store is closed all the same, and nothing is lost.
+        """
+        with self._writing:
+            _closed(self._lock, self._database)
+
+    def commit(self, batch: Sequence[c.Change]) -> Watermarks:
+        """Apply `batch` in order, in one transaction: all of it or nothing.
+
+        Args:
+            batch: the changes.
+
+        Returns:
+            The new watermarks, also kept as `marks`.
+
+        Raises:
+            ValueError: a change does not fit what is stored; a bug of the caller.
+            StoreFailed: the disk refused; nothing was stored.
+            StoreCorrupt: damage was met; nothing was stored.
+        """
+        with self._writing:
+            self._settle()
+            draft: _Draft | None = None
+            try:
+                with self._database.transaction() as rows:
+                    draft = self._apply(rows, batch)
+            except BaseException as error:
+                self._doubt = draft
+                if not (self._settle() and isinstance(error, StoreFailed)):
+                    raise
+            else:
+                self._adopt(draft)
+            return self.marks
+
+    def _apply(self, rows: Session, batch: Sequence[c.Change]) -> _Draft:
+        chain, index = ChainMarks.read(rows), self._index
+        for change in batch:
+            chain = _applied(rows, chain, change)
+            index = _indexed(index, change)
+        chain = attrs.evolve(chain, sequence=chain.sequence + 1)
+        chain.write(rows)
+        return _Draft(chain.sequence, index, watermarks(rows, chain))
+
+    def _adopt(self, draft: _Draft) -> None:
+        self._index, self.marks = draft.index, draft.marks
+
+    def _settle(self) -> bool:
+        """Learn whether the commit in doubt stands, and follow it if it does."""
+        if self._doubt is None:
+            return False
+        with self._now() as (_, chain):
+            landed = chain.sequence == self._doubt.sequence
+        if landed:
+            self._adopt(self._doubt)
+        self._doubt = None
+        return landed
+
+
+def _applied(rows: Session, chain: ChainMarks, change: c.Change) -> ChainMarks:
+    if type(change) in _BESIDE:
+        _BESIDE[type(change)](rows, change)
+        return chain
+    return _ON_CHAIN[type(change)](rows, chain, change) or chain
+
+
+def _indexed(index: HashIndex, change: c.Change) -> HashIndex:
+    if isinstance(change, c.AppendHeaders):
+        return index.append(change.start, change.hashes)
+    return index.cut(change.to_height) if isinstance(change, c.RollBack) else index
+
+
+def _opened(directory: Path, network: Network, vfs: str | None) -> tuple[Lock, Database]:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreFailed(f"{directory} cannot be a data directory: {error.strerror}") from error
+    path = directory / f"{network.name}.sqlite"
+    lock = Lock(path.with_name(f"{path.name}.lock"))
+    try:
+        return lock, Database.open(path, vfs)
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _closed(lock: Lock, database: Database) -> None:
+    try:
+        database.close()
+    finally:
+        lock.release()
+
+
+def _prepare(database: Database, network: Network, anchor: Anchor | None) -> None:
+    with database.transaction() as rows:
+        if not is_new(rows, database.path):
+            refuse_mismatch(rows, database.path, network, anchor)
+            return
+        first = anchor or Anchor.genesis(network)
+        create(rows, network, first)
+        change = c.AppendHeaders(first.height, first.header, x11(first.header), first.work)
+        headers.append_headers(rows, empty_marks(first), change).write(rows)
+
+
+def _load(rows: Session) -> _Draft:
+    """The memory of a file just opened, its extents checked against its marks."""
+    chain, index = ChainMarks.read(rows), HashIndex()
+    for series, mark in chain.reach():
+        end = contiguous_end(rows, series, chain.base)
+        if end != mark:
+            raise StoreCorrupt(f"{series.name} {end + 1}..{mark} are missing", series.name, end + 1, mark)
+    for start in range(chain.base, chain.tip + 1, _LOADED_AT_ONCE):
+        index = index.append(start, read_joined(rows, HASHES, start, min(_LOADED_AT_ONCE, chain.tip + 1 - start)))
+    return _Draft(chain.sequence, index, watermarks(rows, chain))
+
+
+_LOADED_AT_ONCE = 100 * SPAN

@@ -1,0 +1,203 @@
+"""What is watched and what was found: items, matched blocks, coins and transactions.
+
+Only facts are stored: which output made a coin, which transaction spent it, at what heights. Amounts and scripts of a
+transaction, and balances, are sums over coins. So a block may be searched again, by a walk that was killed or for a
+newly watched script, and what it tells is merged: nothing is counted twice and no known spend is forgotten, even when
+the second search no longer saw the spent coin. Only coins of watched scripts are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import attrs
+
+from phasegate.consensus.blocks import BlockFindings, Coin
+from phasegate.consensus.primitives import OutPoint
+from phasegate.store.changes import AddWatch, MarkMatched, RecordBlock, RemoveWatch
+from phasegate.store.database import Session
+from phasegate.store.marks import ChainMarks
+
+
+@attrs.frozen
+class WatchItem:
+    """A watched script, its label, and the height up to which it has been matched against the filters."""
+
+    script: bytes
+    label: str
+    matched_to: int
+
+
+@attrs.frozen
+class StoredTransaction:
+    """A transaction that concerns watched scripts (sorted); amounts in duffs; a higher `row_id` was stored later."""
+
+    row_id: int
+    txid: bytes
+    height: int
+    position: int
+    scripts: tuple[bytes, ...]
+    received: int
+    sent: int
+
+
+def add_watch(rows: Session, chain: ChainMarks, change: AddWatch) -> None:
+    """Apply `AddWatch`."""
+    below = chain.base - 1
+    rows.many("INSERT OR IGNORE INTO watch VALUES(?, ?, ?)", ((script, label, below) for script, label in change.items))
+
+
+def remove_watch(rows: Session, change: RemoveWatch) -> None:
+    """Apply `RemoveWatch`; with the last item go the matches too."""
+    scripts = [(script,) for script in change.scripts]
+    rows.many("DELETE FROM watch WHERE script = ?", scripts)
+    rows.many("DELETE FROM coins WHERE script = ?", scripts)
+    rows.run(_FORGET_COINLESS)
+    rows.run("DELETE FROM matches WHERE NOT EXISTS (SELECT 1 FROM watch)")
+
+
+_FORGET_COINLESS = """DELETE FROM transactions AS t
+    WHERE NOT EXISTS (SELECT 1 FROM coins WHERE txid = t.txid)
+    AND NOT EXISTS (SELECT 1 FROM coins WHERE spent_by = t.txid)"""
+
+
+def mark_matched(rows: Session, chain: ChainMarks, change: MarkMatched) -> None:
+    """Apply `MarkMatched`."""
+    _refuse_unfit(rows, chain, change)
+    rows.many("UPDATE watch SET matched_to = ? WHERE script = ?", ((change.end, script) for script in change.scripts))
+    rows.many(
+        "INSERT INTO matches VALUES(?, 0) ON CONFLICT(height) DO UPDATE SET recorded = 0",
+        ((height,) for height in change.heights),
+    )
+
+
+def _refuse_unfit(rows: Session, chain: ChainMarks, change: MarkMatched) -> None:
+    start, end = change.start, change.end
+    if not chain.base <= start <= end <= chain.filters:
+        raise ValueError(f"filters {start}..{end} cannot be matched: {chain.base}..{chain.filters} are stored")
+    if any(not start <= height <= end for height in change.heights):
+        raise ValueError(f"a matched height lies outside {start}..{end}")
+    reached: dict[bytes, int] = dict(rows.run("SELECT script, matched_to FROM watch"))
+    wrong = [script.hex() for script in change.scripts if reached.get(script) != start - 1]
+    if wrong or not change.scripts:
+        raise ValueError(f"these scripts are not matched to {start - 1}: {', '.join(wrong) or 'none given'}")
+
+
+def record_block(rows: Session, chain: ChainMarks, change: RecordBlock) -> None:
+    """Apply `RecordBlock`; a transaction of which something new was learnt gets a new row id."""
+    height, findings = change.height, change.findings
+    if findings.height != height or not chain.base <= height <= chain.tip:
+        raise ValueError(f"findings of block {findings.height} do not fit block {height} of {chain.base}..{chain.tip}")
+    before = {tx.txid: tx for tx in transactions(rows, at=height)}
+    _record_coins(rows, findings)
+    rows.many(
+        "INSERT OR IGNORE INTO transactions(txid, height, position) VALUES(?, ?, ?)",
+        ((tx.txid, height, tx.position) for tx in findings.transactions),
+    )
+    rows.run(_FORGET_COINLESS)
+    for tx in transactions(rows, at=height):
+        if before.get(tx.txid, tx) != tx:
+            _renew(rows, tx)
+    rows.run("UPDATE matches SET recorded = 1 WHERE height = ?", (height,))
+
+
+def _record_coins(rows: Session, findings: BlockFindings) -> None:
+    watched = {script for (script,) in rows.run("SELECT script FROM watch")}
+    rows.many(
+        "INSERT OR IGNORE INTO coins VALUES(?, ?, ?, ?, ?, NULL, NULL)",
+        (
+            (coin.outpoint.txid, coin.outpoint.index, coin.value, coin.script, coin.height)
+            for coin in findings.created
+            if coin.script in watched
+        ),
+    )
+    rows.many(
+        "UPDATE coins SET spent_by = ?, spent_height = ? WHERE txid = ? AND position = ?",
+        ((txid, findings.height, spent.txid, spent.index) for spent, txid in findings.spent),
+    )
+
+
+def _renew(rows: Session, tx: StoredTransaction) -> None:
+    rows.run("DELETE FROM transactions WHERE row_id = ?", (tx.row_id,))
+    rows.run("INSERT INTO transactions(txid, height, position) VALUES(?, ?, ?)", (tx.txid, tx.height, tx.position))
+
+
+def roll_back(rows: Session, to: int) -> None:
+    """Forget what was found above `to`, and undo the spends made there."""
+    rows.run("UPDATE watch SET matched_to = min(matched_to, ?)", (to,))
+    rows.run("UPDATE coins SET spent_by = NULL, spent_height = NULL WHERE spent_height > ?", (to,))
+    rows.run("DELETE FROM coins WHERE height > ?", (to,))
+    rows.run("DELETE FROM matches WHERE height > ?", (to,))
+    rows.run("DELETE FROM transactions WHERE height > ?", (to,))
+
+
+def watch_items(rows: Session) -> list[WatchItem]:
+    """All watch items, by script."""
+    return [WatchItem(*row) for row in rows.run("SELECT script, label, matched_to FROM watch ORDER BY script")]
+
+
+def pending(rows: Session, limit: int, after: int) -> list[int]:
+    """The first `limit` matched heights above `after` whose blocks have not been searched, ascending."""
+    sql = "SELECT height FROM matches WHERE recorded = 0 AND height > ? ORDER BY height LIMIT ?"
+    return [height for (height,) in rows.run(sql, (after, limit))]
+
+
+def matched_heights(rows: Session) -> list[int]:
+    """All matched heights, searched or not, ascending."""
+    return [height for (height,) in rows.run("SELECT height FROM matches ORDER BY height")]
+
+
+def coins(rows: Session) -> dict[OutPoint, Coin]:
+    """The unspent coins."""
+    found = rows.run("SELECT txid, position, value, script, height FROM coins WHERE spent_by IS NULL")
+    points = [(OutPoint(txid, index), rest) for txid, index, *rest in found]
+    return {point: Coin(point, *rest) for point, rest in points}
+
+
+def balances(rows: Session) -> dict[bytes, int]:
+    """The unspent sum of every watched script, in duffs."""
+    return _summed(rows.run(_UNSPENT))
+
+
+def _summed(rows: Iterable[tuple[bytes, int]]) -> dict[bytes, int]:
+    """Sums by key; SQLite's own would overflow where a chain invents money."""
+    sums: dict[bytes, int] = {}
+    for key, value in rows:
+        sums[key] = sums.get(key, 0) + value
+    return sums
+
+
+_UNSPENT = """SELECT w.script, coalesce(c.value, 0) FROM watch AS w
+    LEFT JOIN coins AS c ON c.script = w.script AND c.spent_by IS NULL"""
+
+
+def transactions(rows: Session, after: int = 0, at: int | None = None) -> list[StoredTransaction]:
+    """The found transactions with a row id above `after`, in the chain's order; `at`: of one height only."""
+    scripts: dict[int, set[bytes]] = {}
+    for row_id, script in rows.run(_SCRIPTS, (after, at)):
+        scripts.setdefault(row_id, set()).add(script)
+    received, sent = (_summed(rows.run(amounts, (after, at))) for amounts in (_RECEIVED, _SENT))
+    return [
+        StoredTransaction(
+            row_id,
+            txid,
+            height,
+            position,
+            tuple(sorted(scripts.get(row_id, ()))),
+            received.get(txid, 0),
+            sent.get(txid, 0),
+        )
+        for row_id, txid, height, position in rows.run(_TRANSACTIONS, (after, at))
+    ]
+
+
+_SCRIPTS = """WITH chosen AS (SELECT row_id, txid FROM transactions WHERE row_id > ?1 AND (?2 IS NULL OR height = ?2))
+    SELECT row_id, script FROM chosen JOIN coins USING(txid)
+    UNION SELECT row_id, script FROM chosen JOIN coins ON coins.spent_by = chosen.txid"""
+
+_TRANSACTIONS = """SELECT row_id, txid, height, position FROM transactions
+    WHERE row_id > ?1 AND (?2 IS NULL OR height = ?2) ORDER BY height, position"""
+_RECEIVED = """SELECT c.txid, c.value FROM transactions AS t JOIN coins AS c ON c.txid = t.txid
+    WHERE t.row_id > ?1 AND (?2 IS NULL OR t.height = ?2)"""
+_SENT = """SELECT c.spent_by, c.value FROM transactions AS t JOIN coins AS c ON c.spent_by = t.txid
+    WHERE t.row_id > ?1 AND (?2 IS NULL OR t.height = ?2)"""

@@ -1,0 +1,294 @@
+"""The store against a model of plain lists and dicts, through any sequence of changes, reopenings and disk faults.
+
+Segments are made short (20 heights) so that few steps cross many borders. After every step the receipt must be the
+model's; now and then everything is compared, also with a second store that was told the same facts in another order
+and in one go: their digests must be equal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from phasegate.consensus.blocks import BlockFindings, Coin, FoundTransaction
+from phasegate.consensus.params import SIMNET
+from phasegate.consensus.primitives import OutPoint
+from phasegate.store import (
+    AddWatch,
+    AppendFilterHeaders,
+    AppendHeaders,
+    Change,
+    MarkMatched,
+    PutFilters,
+    RecordBlock,
+    RemoveWatch,
+    RollBack,
+    RollBackFilters,
+    SetMasternodes,
+    Store,
+    StoredTransaction,
+    StoreFailed,
+    segments,
+)
+
+if TYPE_CHECKING:
+    from tests.store.conftest import Disk, Model
+
+SCRIPTS = tuple(b"script %d" % i for i in range(4))
+COUNTS = st.sampled_from([1, 1, 2, 3, 5, 7, 19, 20, 21, 39, 40, 41, 60, 85])
+
+
+def sha(*parts: object) -> bytes:
+    return hashlib.sha256(repr(parts).encode()).digest()
+
+
+def findings(model: Model, height: int, outputs: Sequence[int], inputs: int) -> BlockFindings:
+    """A block's findings: which outputs a search saw varies, what they are does not."""
+    txids = [sha("tx", model.ids[height], i) for i in range(3)]
+    points = [OutPoint(txids[i % 3], i) for i in outputs]
+    created = tuple(Coin(p, 100 + p.index, SCRIPTS[(height + p.index) % 4], height) for p in points)
+    unspent = [p for p, coin in model.coins.items() if p not in model.spends and coin.height < height]
+    spent = tuple((point, txids[i % 3]) for i, point in enumerate(unspent[:inputs]))
+    transactions = tuple(FoundTransaction(txid, i, (), 0, 0) for i, txid in enumerate(txids))
+    return BlockFindings(height, transactions, created, spent)
+
+
+def retold(model: Model) -> list[Change]:
+    """Changes that lead a new store to the same facts, in large batches and another order."""
+    told: list[Change] = []
+    if model.tip:
+        told.append(AppendHeaders(1, b"".join(model.raw[1:]), b"".join(model.ids[1:]), model.work(model.tip)))
+    if model.filter_headers:
+        told.append(AppendFilterHeaders(0, b"".join(model.filter_headers)))
+    told.append(PutFilters(tuple(sorted(model.filters.items(), reverse=True))))
+    told += [SetMasternodes(height, model.ids[height], model.lists[height]) for height in list(model.lists)[-1:]]
+    told.append(AddWatch(tuple((script, "") for script in model.watch)))
+    told += [MarkMatched((s,), 0, reached, ()) for s, reached in model.watch.items() if reached >= 0]
+    return told + _matched_again(model) + _recorded_again(model) + _matched_again(model, recorded=False)
+
+
+def _matched_again(model: Model, *, recorded: bool | None = None) -> list[Change]:
+    heights = tuple(h for h, done in model.matches.items() if recorded is None or done == recorded)
+    if model.filter_end < 0 or not model.watch:
+        return []
+    return [AddWatch(((b"x", ""),)), MarkMatched((b"x",), 0, model.filter_end, heights), RemoveWatch((b"x",))]
+
+
+def _recorded_again(model: Model) -> list[Change]:
+    heights = {h for h, done in model.matches.items() if done} | {h for h, _ in model.positions.values()}
+    return [RecordBlock(height, _whole_findings(model, height)) for height in sorted(heights)]
+
+
+def _whole_findings(model: Model, height: int) -> BlockFindings:
+    places = sorted((position, txid) for txid, (at, position) in model.positions.items() if at == height)
+    return BlockFindings(
+        height,
+        tuple(FoundTransaction(txid, position, (), 0, 0) for position, txid in places),
+        tuple(coin for coin in model.coins.values() if coin.height == height),
+        tuple((point, txid) for point, (txid, at) in model.spends.items() if at == height),
+    )
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Drives a store and the model side by side, on a disk that sometimes fails."""
+
+    room: Path
+    disk: Disk
+    make_model: type[Model]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.place = Path(tempfile.mkdtemp(dir=self.room))
+        self.model = self.make_model()
+        self.store = Store.open(self.place / "store", SIMNET, vfs="faulty")
+        self.lost: list[bytes] = []
+
+    def teardown(self) -> None:
+        self.disk.disarm()
+        self.everything_agrees()
+        self.store.close()
+        shutil.rmtree(self.place)
+
+    def commit(self, *batch: Change) -> bool:
+        """Commit to the store, and to the model if the store says that it stands."""
+        found = {tx.txid: tx for tx in self.store.transactions()}
+        try:
+            marks = self.store.commit(batch)
+        except StoreFailed:
+            self.disk.disarm()
+            return False
+        self.disk.disarm()
+        for change in batch:
+            self.model.apply(change)
+        assert marks == self.store.marks
+        if not any(isinstance(change, RemoveWatch) for change in batch):
+            self.changed_transactions_have_new_row_ids(found)
+        return True
+
+    def changed_transactions_have_new_row_ids(self, before: dict[bytes, StoredTransaction]) -> None:
+        highest = max((tx.row_id for tx in before.values()), default=0)
+        for tx in self.store.transactions():
+            assert before.get(tx.txid) == tx or tx.row_id > highest or not before
+
+    @invariant()
+    def the_receipt_is_the_models(self) -> None:
+        assert self.store.marks == self.model.marks()
+
+    @initialize(count=COUNTS)
+    def begin(self, count: int) -> None:
+        self.commit(self.model.grow(count, 0), AddWatch(((SCRIPTS[0], ""),)))
+
+    @rule(operation=st.integers(1, 30), dead=st.booleans())
+    def the_disk_will_fail(self, operation: int, dead: bool) -> None:
+        self.disk.arm(operation, dead=dead)
+
+    @rule(count=COUNTS, salt=st.integers(0, 2))
+    def append_headers(self, count: int, salt: int) -> None:
+        self.commit(self.model.grow(count, salt))
+
+    @rule(depth=COUNTS, count=COUNTS, salt=st.integers(0, 2))
+    def fork(self, depth: int, count: int, salt: int) -> None:
+        to = max(0, self.model.tip - depth)
+        lost = self.model.ids[to + 1 :]
+        shorter = attrs.evolve(self.model, raw=self.model.raw[: to + 1], ids=self.model.ids[: to + 1])
+        if self.commit(RollBack(to, self.model.work(to)), shorter.grow(count, salt)):
+            self.lost = lost
+
+    @rule(depth=st.integers(0, 90))
+    def roll_back(self, depth: int) -> None:
+        to = max(0, self.model.tip - depth)
+        self.commit(RollBack(to, self.model.work(to)))
+
+    @rule(depth=COUNTS)
+    def roll_filters_back(self, depth: int) -> None:
+        self.commit(RollBackFilters(max(-1, len(self.model.filter_headers) - 1 - depth)))
+
+    @rule(share=st.integers(0, 100))
+    def set_masternodes(self, share: int) -> None:
+        lowest = max(self.model.lists, default=0)
+        height = lowest + (self.model.tip - lowest) * share // 100
+        self.commit(SetMasternodes(height, self.model.ids[height], sha("list", share)))
+
+    @precondition(lambda self: len(self.model.filter_headers) <= self.model.tip)
+    @rule(count=COUNTS)
+    def append_filter_headers(self, count: int) -> None:
+        start = len(self.model.filter_headers)
+        heights = range(start, min(start + count, self.model.tip + 1))
+        self.commit(AppendFilterHeaders(start, b"".join(sha("filter header", self.model.ids[h]) for h in heights)))
+
+    @precondition(lambda self: self.model.filter_headers)
+    @rule(count=COUNTS, skip=st.sampled_from([0, 0, 0, 1, 20, 45]), backwards=st.booleans())
+    def put_filters(self, count: int, skip: int, backwards: bool) -> None:
+        start = max(0, self.model.filter_end + 1 - count // 7) + skip
+        heights = list(range(start, min(start + count, len(self.model.filter_headers))))
+        found = [(h, sha("filter", self.model.ids[h]) * (self.model.ids[h][0] % 5)) for h in heights]
+        self.commit(PutFilters(tuple(reversed(found) if backwards else found)))
+
+    @rule(scripts=st.sets(st.sampled_from(SCRIPTS), min_size=1))
+    def add_watch(self, scripts: set[bytes]) -> None:
+        self.commit(AddWatch(tuple((script, "") for script in scripts)))
+
+    @rule(script=st.sampled_from(SCRIPTS))
+    def remove_watch(self, script: bytes) -> None:
+        self.commit(RemoveWatch((script,)))
+
+    @precondition(lambda self: self.model.watch and min(self.model.watch.values()) < self.model.filter_end)
+    @rule(count=COUNTS, picks=st.lists(st.integers(0, 100), max_size=5))
+    def mark_matched(self, count: int, picks: list[int]) -> None:
+        lowest = min(self.model.watch.values())
+        scripts = tuple(script for script, reached in self.model.watch.items() if reached == lowest)
+        end = min(lowest + count, self.model.filter_end)
+        heights = tuple(lowest + 1 + (end - lowest - 1) * pick // 100 for pick in picks)
+        self.commit(MarkMatched(scripts, lowest + 1, end, heights))
+
+    @precondition(lambda self: self.model.matches)
+    @rule(pick=st.integers(0, 9), outputs=st.lists(st.integers(0, 8), max_size=5), inputs=st.integers(0, 3))
+    def record_block(self, pick: int, outputs: list[int], inputs: int) -> None:
+        waiting = self.store.pending(10) or self.store.matched_heights()
+        height = waiting[pick % len(waiting)]
+        self.commit(RecordBlock(height, findings(self.model, height, outputs, inputs)))
+
+    @rule()
+    def reopen(self) -> None:
+        self.disk.disarm()
+        digest = self.store.digest()
+        self.store.close()
+        self.store = Store.open(self.place / "store", SIMNET, vfs="faulty")
+        assert self.store.digest() == digest
+
+    @rule()
+    def everything_agrees(self) -> None:
+        self.disk.disarm()
+        self.the_chain_agrees()
+        self.the_wallet_agrees()
+        self.a_store_told_the_same_facts_has_the_same_digest()
+
+    def the_chain_agrees(self) -> None:
+        model, store = self.model, self.store
+        assert store.read_marks() == model.marks()
+        assert store.headers(0, model.tip + 1) == b"".join(model.raw)
+        assert store.hashes(0, model.tip + 1) == b"".join(model.ids)
+        assert store.filter_headers(0, len(model.filter_headers)) == b"".join(model.filter_headers)
+        assert store.filters(0, model.filter_end + 1) == [model.filters[h] for h in range(model.filter_end + 1)]
+        assert [store.height_of(block_hash) for block_hash in model.ids] == list(range(model.tip + 1))
+        assert [store.height_of(h) for h in self.lost if h not in model.ids] == [
+            None for h in self.lost if h not in model.ids
+        ]
+        assert store.masternode_state() == (model.lists[max(model.lists)] if model.lists else None)
+        assert store.check() == ()
+
+    def the_wallet_agrees(self) -> None:
+        model, store = self.model, self.store
+        assert {item.script: item.matched_to for item in store.watch_items()} == model.watch
+        assert store.matched_heights() == sorted(model.matches)
+        assert store.pending(1000) == sorted(h for h, recorded in model.matches.items() if not recorded)
+        unspent = {point: coin for point, coin in model.coins.items() if point not in model.spends}
+        assert store.coins() == unspent
+        sums = {script: sum(c.value for c in unspent.values() if c.script == script) for script in model.watch}
+        assert store.balances() == sums
+        found = {t.txid: (t.height, t.position, t.scripts, t.received, t.sent) for t in store.transactions()}
+        assert found == model.found()
+
+    def a_store_told_the_same_facts_has_the_same_digest(self) -> None:
+        other = Store.open(self.place / "other", SIMNET)
+        other.commit(retold(self.model))
+        assert other.digest() == self.store.digest()
+        other.close()
+        shutil.rmtree(self.place / "other")
+
+
+def test_the_store_is_what_the_model_says(
+    tmp_path: Path, disk: Disk, make_model: type[Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "SPAN", 20)
+    monkeypatch.setattr(segments, "TAIL", 40)
+    monkeypatch.setattr(segments, "BULK", 30)
+    for name, value in (("room", tmp_path), ("disk", disk), ("make_model", make_model)):
+        monkeypatch.setattr(StoreMachine, name, value, raising=False)
+    run_state_machine_as_test(
+        StoreMachine,
+        settings=settings(
+            max_examples=60,
+            stateful_step_count=40,
+            deadline=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
