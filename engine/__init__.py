@@ -1,0 +1,1 @@
+"""The Trio engine that executes the charts, and the client that stands on it."""

@@ -1,0 +1,297 @@
+"""The façade: one client of one network, run in the caller's own nursery.
+
+    async with open_client(Config.create("regtest", peers=("127.0.0.1:19899",))) as client:
+        await client.wait_synced()
+        print(client.balances())
+
+The client is a Trio task tree: the interpreter of the sync chart, the pool of peers, and a tick that lets the guards
+be asked again. It ends when the chart does (`stop`, or a crash), or when its caller cancels it; either way the store
+is closed with everything committed that was handed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import cast
+
+import trio
+
+from phasegate.engine.config import Address, Config
+from phasegate.engine.errors import leaves
+from phasegate.engine.events import (
+    Broadcast,
+    Event,
+    Rewound,
+    Subscription,
+    TransactionFound,
+    Transition,
+    Warned,
+)
+from phasegate.engine.hints import Hints
+from phasegate.engine.inquiry import Inquiry, Status
+from phasegate.engine.interpreter import Interpreter
+from phasegate.engine.opening import open_store, repair_store
+from phasegate.engine.peers import Peer
+from phasegate.engine.pool import Pool
+from phasegate.engine.progress import PHASES, Meter
+from phasegate.engine.recovery import Recovery, Strategy
+from phasegate.engine.requests import Ledger
+from phasegate.engine.seams import Seams, Writer
+from phasegate.engine.sync import SyncBindings
+from phasegate.engine.work import Live, Work, unwrapped
+from phasegate.statecharts.sync import SyncChart, SyncFacts
+from phasegate.store import AddWatch, RemoveWatch, StoreCorrupt, StoreError, Watermarks
+
+
+class ClientFailed(Exception):
+    """The client crashed; the cause is kept. What was committed is stored, unless the store itself was damaged."""
+
+
+class Client(Inquiry):
+    """A light client.
+
+    Args:
+        config: what to sync, from whom, and where to keep it.
+        seams: how time, randomness, threads and streams are had; the defaults are the real ones.
+
+    Raises:
+        StoreError: the data directory cannot be used.
+    """
+
+    def __init__(self, config: Config, seams: Seams | None = None) -> None:
+        self.config = config
+        self._seams = seams or Seams()
+        self._events = Broadcast()
+        self._recovery = Recovery()
+        self._ledger = Ledger()
+        self._live = Live()
+        self._hints = Hints()
+        self._store, self._repaired = open_store(config.datadir, config.network)
+        try:
+            self._writer = Writer(self._store, self._seams.write)
+            self._build()
+        except BaseException:
+            self._store.close()
+            raise
+        self._ended = False
+        self._announced = self._last_transaction()
+
+    def _build(self) -> None:
+        config = self.config
+        enabled = {"mnlist": config.masternodes, "cfheaders": config.filters, "filters": config.filters}
+        phases = tuple(p for p in PHASES if enabled.get(p, config.filters if p == "blocks" else True))
+        self._meter = Meter(phases, config.network.dip3)
+        self._pool = Pool(
+            config,
+            self._seams,
+            self._ledger,
+            known=lambda block: self._store.height_of(block) is not None,
+            our_height=lambda: self._writer.marks.tip,
+            on_hint=self._hinted,
+            on_change=self._peers_changed,
+            warn=self._warn,
+        )
+        self._work = Work(
+            config, self._seams, self._writer, self._pool, self._ledger, self._live, self._warn, self._rewound
+        )
+        self._bindings = SyncBindings(self._work, self._recovery, self._meter, self._events.publish)
+        self._interpreter = Interpreter(SyncChart, cast(SyncFacts, self._bindings.model), self._bindings)
+        self._writer.on_receipt = self._received
+        self.last_progress = 0.0
+
+    # -- running -------------------------------------------------------------------------------------------------
+
+    async def run(self, *, task_status: trio.TaskStatus[Client] = trio.TASK_STATUS_IGNORED) -> None:
+        """Sync, and stay in sync, until stopped or cancelled: `await nursery.start(client.run)`.
+
+        Raises:
+            ClientFailed: a bug or a broken store; the cause is kept.
+        """
+        self.last_progress = trio.current_time()
+        try:
+            with unwrapped():
+                await self._run(task_status)
+        except StoreError as broken:
+            raise ClientFailed(str(broken)) from broken
+        finally:
+            self._ended = True
+            self._events.end()
+            self._store.close()
+        if (crash := self._bindings.crashed) is not None:
+            raise ClientFailed(f"{crash}{await self._repair(crash)}") from crash
+
+    async def _repair(self, crash: Exception) -> str:
+        """If damage in the closed store was the cause, go back below it, so that the next run can go on."""
+        damage = next((leaf for leaf in leaves(crash) if isinstance(leaf, StoreCorrupt)), None)
+        if damage is None:
+            return ""
+        try:
+            told = await self._seams.write(repair_store, self.config.datadir, self.network, damage)
+        except StoreError as hopeless:
+            return f"; {hopeless}"
+        return f"; {told}, start again"
+
+    async def _run(self, task_status: trio.TaskStatus[Client]) -> None:
+        if self.config.watch:
+            await self._writer.commit([AddWatch(tuple((script, "") for script in self.config.watch))])
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._interpreter.run)
+            await nursery.start(self._pool.run)
+            nursery.start_soon(self._tick)
+            if self._repaired:
+                self._warn("store-repaired", self._repaired)
+            await self._interpreter.post("start")
+            task_status.started(self)
+            await self._interpreter.ended.wait()
+            nursery.cancel_scope.cancel()
+
+    async def _tick(self) -> None:
+        """Ask the guards again at regular intervals, whatever else happens, and show how far we are."""
+        while True:
+            await trio.sleep(self.config.limits.tick)
+            for address in self._hints.due(self._writer.marks.tip_hash, trio.current_time()):
+                self._follow_hint(address)
+            self._interpreter.post_nowait("advance")
+            if (progress := self.progress()) is not None:
+                self._events.publish(progress)
+
+    def _hinted(self, peer: Peer) -> None:
+        if self._hints.take(peer.address, self._writer.marks.tip_hash, trio.current_time()):
+            self._follow_hint(peer.address)
+            self._interpreter.post_nowait("advance")
+
+    def _follow_hint(self, address: Address) -> None:
+        """Have the peer at `address` asked again."""
+        for peer in [peer for peer in self._live.agreed if peer.address == address]:
+            del self._live.agreed[peer]
+        self._live.tip_hint = True
+
+    def _peers_changed(self) -> None:
+        tip = self._writer.marks.tip
+        for peer in self._pool.ready:
+            if peer.start_height > tip and not self._work.has_agreed(peer):
+                self._live.tip_hint = True
+        for peer in [peer for peer in self._live.agreed if peer.gone]:
+            del self._live.agreed[peer]
+        self._live.elsewhere = {peer for peer in self._live.elsewhere if not peer.gone}
+
+    def _received(self, before: Watermarks, after: Watermarks) -> None:
+        now = trio.current_time()
+        self.last_progress = now
+        self._recovery.progressed()
+        self._meter.stored(before, after, now)
+        if after.pending_blocks != before.pending_blocks or after.tip_hash != before.tip_hash:
+            self._announce_transactions()
+
+    def _announce_transactions(self) -> None:
+        for found in self._store.transactions(after=self._announced):
+            self._announced = max(self._announced, found.row_id)
+            self._events.publish(
+                TransactionFound(
+                    found.row_id, self._seams.now(), found.txid, found.height, found.scripts, found.received, found.sent
+                )
+            )
+
+    def _last_transaction(self) -> int:
+        return max((found.row_id for found in self._store.transactions()), default=0)
+
+    def _rewound(self, old_tip: int, fork_height: int) -> None:
+        self._meter.rewound()
+        self._events.publish(Rewound(self._seams.now(), old_tip, fork_height))
+
+    def _warn(self, code: str, message: str) -> None:
+        self._events.publish(Warned(self._seams.now(), code, message))
+
+    # -- what a user may do --------------------------------------------------------------------------------------
+
+    def events(self, capacity: int = 1024) -> Subscription:
+        """A subscription to everything that happens from now on."""
+        return self._events.subscribe(capacity)
+
+    async def wait_synced(self) -> None:
+        """Return when the client is fully synced; while it is degraded or paused this waits on.
+
+        Raises:
+            ClientFailed: the client has ended without.
+        """
+        events = self.events()
+        while self.state != "synced":
+            if self._ended or self.state in ("failed", "stopped"):
+                raise ClientFailed(f"the client ended in state {self.state}")
+            async for event in events:
+                if isinstance(event, Transition) and event.target in ("synced", "failed", "stopped"):
+                    break
+
+    async def watch(self, scripts: Iterable[bytes]) -> None:
+        """Watch more scriptPubKeys (raw bytes); stored filters are matched for them in the walk that follows.
+
+        Raises:
+            StoreError: they could not be stored.
+            trio.BrokenResourceError: the client has ended.
+        """
+        await self._writer.commit([AddWatch(tuple((script, "") for script in scripts))])
+        await self._interpreter.post("rewalk", "watch items added")
+
+    async def unwatch(self, scripts: Iterable[bytes]) -> None:
+        """Forget scriptPubKeys (raw bytes), and the coins and transactions that concern no other.
+
+        Raises:
+            StoreError: the change could not be stored.
+            trio.BrokenResourceError: the client has ended.
+        """
+        await self._writer.commit([RemoveWatch(tuple(scripts))])
+        await self._interpreter.post("rewalk", "watch items removed")
+
+    async def pause(self) -> None:
+        """Stop all activities until `resume`; peers stay connected.
+
+        Raises:
+            trio.BrokenResourceError: the client has ended.
+        """
+        await self._interpreter.post("pause")
+
+    async def resume(self) -> None:
+        """Go on after `pause`, from the headers, so that nothing that happened meanwhile is missed.
+
+        Raises:
+            trio.BrokenResourceError: the client has ended.
+        """
+        await self._interpreter.post("resume")
+
+    async def give_up(self) -> None:
+        """Stop struggling and be degraded, for the reason that recovery had no success against.
+
+        Raises:
+            trio.BrokenResourceError: the client has ended.
+        """
+        if self.struggling and self.state != "degraded":
+            self._recovery.advice = Strategy.DEGRADE
+            await self._interpreter.post("fail", f"gave up: {self._recovery.detail}")
+
+    async def stop(self) -> None:
+        """Have the run ended: every activity is cancelled, awaited, and the store closed; `run` returns then.
+
+        Raises:
+            trio.BrokenResourceError: the client has ended already.
+        """
+        await self._interpreter.post("stop")
+
+
+@asynccontextmanager
+async def open_client(config: Config, seams: Seams | None = None) -> AsyncIterator[Client]:
+    """A running client for the length of an `async with`; at the end it is cancelled and its store closed.
+
+    Raises:
+        StoreError: the data directory cannot be used.
+        ClientFailed: the client crashed meanwhile.
+    """
+    client = Client(config, seams)
+    with unwrapped():
+        async with trio.open_nursery() as nursery:
+            await nursery.start(client.run)
+            yield client
+            nursery.cancel_scope.cancel()
+
+
+__all__ = ["Client", "ClientFailed", "Event", "Status", "open_client"]

@@ -1,0 +1,68 @@
+"""What can go wrong, named by who is at fault: the caller, ourselves, a peer, or the world.
+
+What a peer does wrong is `phasegate.consensus.faults.PeerMisbehaved`, what the disk does is
+`phasegate.store.errors.StoreError`. A `Failure` is what an activity raises when it cannot go on: the chart, not the
+activity, decides what follows.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class ConfigError(ValueError):
+    """The caller's configuration cannot be used; the message names the setting and what is wrong with it."""
+
+
+class LocalProtocolError(RuntimeError):
+    """phasegate broke its own rules, for instance by asking for data that does not belong to the active phase."""
+
+
+class FailureKind(Enum):
+    """Why an activity could not go on; the recovery policy has a row for each."""
+
+    NO_PEER = "no-peer"
+    NO_CAPABLE_PEER = "no-capable-peer"
+    PEER_SILENT = "peer-silent"
+    PEER_LOST = "peer-lost"
+    PEER_LIED = "peer-lied"
+    STALLED = "stalled"
+    ALL_BANNED = "all-banned"
+    DISPUTED = "disputed"
+    NOT_ENOUGH_WORK = "not-enough-work"
+
+
+class Failure(Exception):
+    """An activity cannot go on.
+
+    Args:
+        kind: the enumerated reason, looked up in the recovery policy.
+        detail: one line for the person who reads the log.
+    """
+
+    def __init__(self, kind: FailureKind, detail: str) -> None:
+        super().__init__(f"{kind.value}: {detail}")
+        self.kind = kind
+        self.detail = detail
+
+
+class PeerGone(Exception):
+    """A request will not be answered by the peer it was sent to; the world's fault, not an offence.
+
+    Args:
+        peer: the peer's `host:port`.
+        kind: `PEER_SILENT` or `PEER_LOST`.
+    """
+
+    def __init__(self, peer: str, kind: FailureKind, detail: str) -> None:
+        super().__init__(f"{peer}: {detail}")
+        self.peer = peer
+        self.kind = kind
+        self.detail = detail
+
+
+def leaves(error: BaseException) -> list[BaseException]:
+    """The single exceptions inside `error`, exception groups taken apart."""
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in leaves(inner)]
+    return [error]

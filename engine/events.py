@@ -1,0 +1,163 @@
+"""What a client tells its user: data, progress and warnings, each a type of its own.
+
+Transitions and transactions are data: they stand in the database first and carry its row id, so that whoever missed
+them can read them again. Progress is a hint and may be dropped. The engine never waits for a consumer: each
+subscriber has a bounded buffer, the oldest progress goes first, and what else had to go is counted in `Lagged`.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Self
+
+import attrs
+import trio
+
+
+@attrs.frozen
+class Transition:
+    """The sync chart went from `source` to `target`. `facts` is what the guards saw; `time` seconds since 1970."""
+
+    row_id: int
+    time: float
+    source: str
+    target: str
+    trigger: str
+    reason: str
+    facts: Mapping[str, Any]
+
+
+@attrs.frozen
+class Progress:
+    """How far a phase is, counted in stored items; `rate` items a second, `eta` seconds (None: not measurable)."""
+
+    time: float
+    phase: str
+    done: int
+    total: int
+    percent: float
+    rate: float
+    eta: float | None
+    overall: float
+
+
+@attrs.frozen
+class TransactionFound:
+    """A transaction that pays to or spends from watched scripts; txid in wire order, amounts in duffs."""
+
+    row_id: int
+    time: float
+    txid: bytes
+    height: int
+    scripts: tuple[bytes, ...]
+    received: int
+    sent: int
+
+
+@attrs.frozen
+class Rewound:
+    """Stored headers above `fork_height` were replaced by a better branch."""
+
+    time: float
+    old_tip: int
+    fork_height: int
+
+
+@attrs.frozen
+class Warned:
+    """Something a person should know: a stable `code` and one line."""
+
+    time: float
+    code: str
+    message: str
+
+
+@attrs.frozen
+class Lagged:
+    """This subscriber was too slow: `count` events were dropped before the next one."""
+
+    count: int
+
+
+Event = Transition | Progress | TransactionFound | Rewound | Warned | Lagged
+
+
+class Subscription:
+    """One consumer's view of the events: `async for event in subscription`; ends when the client ends."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._buffer: deque[Event] = deque()
+        self._lost = 0
+        self._ended = False
+        self._more = trio.Event()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._buffer and not self._lost:
+            if self._ended:
+                raise StopAsyncIteration
+            await self._more.wait()
+        await trio.lowlevel.checkpoint()
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            return Lagged(lost)
+        return self._buffer.popleft()
+
+    def put_nowait(self, event: Event) -> None:
+        """Add an event, making room if there is none: the oldest progress first, then the oldest of all."""
+        if len(self._buffer) >= self._capacity:
+            self._make_room()
+        self._buffer.append(event)
+        self._wake()
+
+    def _make_room(self) -> None:
+        for i, old in enumerate(self._buffer):
+            if isinstance(old, Progress):
+                del self._buffer[i]
+                return
+        self._buffer.popleft()
+        self._lost += 1
+
+    def end(self) -> None:
+        """No event will follow."""
+        self._ended = True
+        self._wake()
+
+    def _wake(self) -> None:
+        self._more.set()
+        self._more = trio.Event()
+
+
+class Broadcast:
+    """Hands every event to every subscriber; one that nobody holds any more is forgotten."""
+
+    def __init__(self) -> None:
+        self._subscribers: list[weakref.ref[Subscription]] = []
+        self._ended = False
+
+    def subscribe(self, capacity: int = 1024) -> Subscription:
+        """A new subscriber, from now on."""
+        subscription = Subscription(capacity)
+        self._subscribers = [*map(weakref.ref, self._held()), weakref.ref(subscription)]
+        if self._ended:
+            subscription.end()
+        return subscription
+
+    def publish(self, event: Event) -> None:
+        """Hand `event` to all; never waits."""
+        for subscription in self._held():
+            subscription.put_nowait(event)
+
+    def end(self) -> None:
+        """The client has ended."""
+        self._ended = True
+        for subscription in self._held():
+            subscription.end()
+
+    def _held(self) -> list[Subscription]:
+        return [subscription for reference in self._subscribers if (subscription := reference()) is not None]

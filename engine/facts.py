@@ -1,0 +1,156 @@
+"""What the guards see: one frozen snapshot, taken once an event.
+
+The durable part is the store writer's last receipt. The live part is the request ledger, the peers and the
+configuration. Guards read nothing else, never the database, so a step of the chart is a pure function of its facts.
+"""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import Any
+
+import attrs
+
+from phasegate.engine.recovery import Strategy
+from phasegate.store import Watermarks
+
+
+@attrs.frozen
+class Facts:
+    """A snapshot; the properties are the guards of `SyncChart`.
+
+    Args:
+        marks: the store's watermarks, as of its last commit.
+        mn_enabled: masternode lists are wanted.
+        filters_enabled: filters and blocks are wanted.
+        mn_floor: the first height whose coinbase proves a masternode list (DIP3).
+        min_work: the network's minimum chainwork.
+        ready_peers: how many peers are ready.
+        agreed: every ready peer has been asked since the stored tip last changed, and had nothing better.
+        outstanding: requests of the active phase under way.
+        tip_hint: a peer hinted at a tip that is not the stored one.
+        advice: what the recovery policy advises after the last failure.
+        remedy_found: the reason for being degraded has ended.
+    """
+
+    marks: Watermarks
+    mn_enabled: bool
+    filters_enabled: bool
+    mn_floor: int
+    min_work: int
+    ready_peers: int = 0
+    agreed: bool = False
+    outstanding: int = 0
+    tip_hint: bool = False
+    advice: Strategy | None = None
+    remedy_found: bool = False
+
+    @property
+    def headers_complete(self) -> bool:
+        quiet = self.ready_peers > 0 and self.agreed and self.outstanding == 0
+        return quiet and self.enough_work
+
+    @property
+    def enough_work(self) -> bool:
+        """Whether the stored chain has the network's minimum work."""
+        return self.marks.work >= self.min_work
+
+    @property
+    def masternodes_stored(self) -> bool:
+        """Whether the stored masternode list is that of the header tip (there is none below DIP3)."""
+        return self.marks.tip < self.mn_floor or (
+            self.marks.masternodes == self.marks.tip and self.marks.masternodes_hash == self.marks.tip_hash
+        )
+
+    @property
+    def mnlist_complete(self) -> bool:
+        return self.masternodes_stored and self.outstanding == 0
+
+    @property
+    def cfheaders_complete(self) -> bool:
+        return self.marks.filter_headers == self.marks.tip and self.outstanding == 0
+
+    @property
+    def filters_complete(self) -> bool:
+        return self.filters_stored and self.outstanding == 0
+
+    @property
+    def filters_stored(self) -> bool:
+        """Whether all filters are stored to the header tip, and each watch item is matched to it."""
+        marks = self.marks
+        return marks.filter_headers == marks.filters == marks.matched == marks.tip
+
+    @property
+    def blocks_complete(self) -> bool:
+        return self.filters_stored and self.marks.pending_blocks == 0 and self.outstanding == 0
+
+    @property
+    def all_enabled_complete(self) -> bool:
+        filters = self.filters_stored and self.marks.pending_blocks == 0
+        return (
+            self.enough_work
+            and (self.masternodes_stored or not self.mn_enabled)
+            and (filters or not self.filters_enabled)
+            and self.outstanding == 0
+        )
+
+    @property
+    def work_left(self) -> bool:
+        return self.tip_hint or not self.all_enabled_complete
+
+    @property
+    def wait_advised(self) -> bool:
+        return self.advice is Strategy.WAIT
+
+    @property
+    def retry_advised(self) -> bool:
+        return self.advice is Strategy.RETRY
+
+    @property
+    def restart_advised(self) -> bool:
+        return self.advice is Strategy.RESTART
+
+    @property
+    def switch_advised(self) -> bool:
+        return self.advice is Strategy.SWITCH
+
+    @property
+    def peer_ready(self) -> bool:
+        return self.ready_peers > 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The facts as plain JSON values, for the journal; hashes in display order."""
+        marks = self.marks
+        return {
+            "tip": marks.tip,
+            "tip_hash": marks.tip_hash[::-1].hex(),
+            "masternodes": marks.masternodes,
+            "filter_headers": marks.filter_headers,
+            "filters": marks.filters,
+            "matched": marks.matched,
+            "pending_blocks": marks.pending_blocks,
+            "ready_peers": self.ready_peers,
+            "agreed": self.agreed,
+            "outstanding": self.outstanding,
+            "tip_hint": self.tip_hint,
+            "advice": None if self.advice is None else self.advice.value,
+        }
+
+
+GUARDS = (
+    "mn_enabled", "filters_enabled", "headers_complete", "mnlist_complete", "cfheaders_complete", "filters_complete",
+    "blocks_complete", "all_enabled_complete", "work_left", "wait_advised", "retry_advised", "restart_advised",
+    "switch_advised", "peer_ready", "remedy_found",
+)  # fmt: skip
+"""The guards of `SyncChart`, each an attribute of `Facts`."""
+
+
+class FactsModel:
+    """The chart's model: answers each guard of `GUARDS` from the snapshot of the current step."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+
+
+for _guard in GUARDS:  # the library finds guards by looking at the model's class
+    setattr(FactsModel, _guard, property(attrgetter(f"facts.{_guard}")))

@@ -1,0 +1,154 @@
+"""What a user may ask a client: its state, its figures, and what it has stored. Nothing here changes anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import attrs
+import trio
+
+from phasegate.consensus.params import Network
+from phasegate.engine.config import Config
+from phasegate.engine.events import Progress
+from phasegate.engine.facts import Facts
+from phasegate.engine.interpreter import Interpreter
+from phasegate.engine.peers import Peer
+from phasegate.engine.pool import Pool
+from phasegate.engine.progress import PHASES, Meter, PhaseRun
+from phasegate.engine.recovery import Recovery
+from phasegate.engine.requests import Ledger, Tally
+from phasegate.engine.seams import Seams, Writer
+from phasegate.engine.sync import SyncBindings
+from phasegate.statecharts.sync import SyncFacts
+from phasegate.store import Store, Watermarks
+from phasegate.store.journal import JournalRow
+from phasegate.store.wallet import StoredTransaction
+
+RECOVERING = ("backoff", "restarting", "switching", "waiting")
+"""The states of the chart in which a failure is being dealt with."""
+
+
+@attrs.frozen
+class Status:
+    """Where a client stands: the chart's state, why (when it is not simply going on), and the stored marks."""
+
+    state: str
+    reason: str
+    marks: Watermarks
+
+
+class Inquiry:
+    """The asking half of a client."""
+
+    config: Config
+    _seams: Seams
+    _store: Store
+    _writer: Writer
+    _pool: Pool
+    _ledger: Ledger
+    _meter: Meter
+    _recovery: Recovery
+    _bindings: SyncBindings
+    _interpreter: Interpreter[SyncFacts]
+
+    @property
+    def network(self) -> Network:
+        """The chain that this client follows."""
+        return self.config.network
+
+    @property
+    def state(self) -> str:
+        """The active state of the sync chart."""
+        return self._interpreter.leaf
+
+    @property
+    def recovering(self) -> bool:
+        """Whether a failure is being dealt with, or the client is degraded."""
+        return self.state in RECOVERING or self.state == "degraded"
+
+    @property
+    def struggling(self) -> bool:
+        """Whether it is in trouble, or was and has stored nothing since: another attempt is no progress."""
+        return self.recovering or (self.state in PHASES and self._recovery.attempt > 0)
+
+    @property
+    def hopeless(self) -> str:
+        """Why no configured peer can be had any more in this run; "" while there is hope."""
+        return self._pool.hopeless
+
+    @property
+    def status(self) -> Status:
+        """State, reason and stored marks, now."""
+        reason = ""
+        if self.struggling:
+            reason = self._recovery.detail
+        elif self.state == "failed" and self._bindings.crashed is not None:
+            reason = str(self._bindings.crashed)
+        return Status(self.state, reason, self._writer.marks)
+
+    @property
+    def facts(self) -> Facts:
+        """What the guards would see now."""
+        return self._bindings.facts()
+
+    @property
+    def requests(self) -> Tally:
+        """Counts of requests and answers in this run."""
+        return self._ledger.tally
+
+    @property
+    def peers(self) -> list[Peer]:
+        """The peers that are ready."""
+        return self._pool.ready
+
+    @property
+    def current(self) -> PhaseRun | None:
+        """The stay in a phase that is running: when it began, its last stored progress, its items."""
+        return self._meter.current
+
+    @property
+    def completed(self) -> Iterable[PhaseRun]:
+        """The finished stays in phases, oldest first."""
+        return tuple(self._meter.history)
+
+    @property
+    def totals(self) -> dict[str, tuple[int, float]]:
+        """Items stored and seconds spent in each phase entered in this run."""
+        return dict(self._meter.totals)
+
+    def progress(self) -> Progress | None:
+        """The figures of the phase that is running; None outside the phases."""
+        current = self._meter.current
+        if current is None:
+            return None
+        target = max((peer.start_height for peer in self._pool.ready), default=0)
+        return self._meter.figure(current.phase, self._writer.marks, target, self._seams.now(), trio.current_time())
+
+    def history(self, after: int = 0, limit: int = 1000) -> list[JournalRow]:
+        """Journalled transitions above row id `after`, oldest first, at most `limit`.
+
+        Raises:
+            StoreError: the client has ended and its store is closed, or it cannot be read.
+        """
+        return self._store.journal(after, limit)
+
+    def transactions(self, after: int = 0) -> list[StoredTransaction]:
+        """Found transactions above row id `after`, in the chain's order; txids are 32 bytes in wire order.
+
+        Raises:
+            StoreError: the client has ended and its store is closed, or it cannot be read.
+        """
+        return self._store.transactions(after)
+
+    def balances(self) -> dict[bytes, int]:
+        """Unspent duffs of each watched script; the keys are raw scriptPubKeys.
+
+        Raises:
+            StoreError: the client has ended and its store is closed, or it cannot be read.
+        """
+        return self._store.balances()
+
+    @property
+    def store(self) -> Store:
+        """The store, for reading only; it is closed when the client ends, and reading it then raises StoreError."""
+        return self._store

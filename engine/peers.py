@@ -1,0 +1,247 @@
+"""One peer: a `PeerChart` executed by the interpreter, around one connection.
+
+The chart says what may follow what; the activities here open the stream, shake hands, carry messages both ways and
+close. What comes in goes to the pool, which knows whose business it is. What goes out passes a bounded queue with one
+writer, so that a phase that is cancelled never leaves half a frame on the wire.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+
+from phasegate.consensus.faults import PeerMisbehaved
+from phasegate.engine.config import Address, Limits
+from phasegate.engine.errors import leaves
+from phasegate.engine.interpreter import Bindings, Interpreter, Post, Step, activity
+from phasegate.engine.seams import Seams
+from phasegate.p2p.connection import Connection, ConnectionLost
+from phasegate.p2p.handshake import Handshake, HandshakeRefused, PeerInfo, our_version
+from phasegate.p2p.messages import Message, Ping, Pong, Services
+from phasegate.statecharts.peer import PeerChart
+
+if TYPE_CHECKING:
+    from phasegate.consensus.params import Network
+
+OUTGOING = 64
+"""Messages that may wait to be written to one peer."""
+CLOSING_TIME = 2.0
+"""Seconds a connection may take to close."""
+
+
+@attrs.frozen
+class PeerContext:
+    """What every peer of a pool shares."""
+
+    network: Network
+    limits: Limits
+    seams: Seams
+    our_height: Callable[[], int]
+    on_message: Callable[[Peer, Message], None]
+    on_ready: Callable[[Peer], None]
+    on_gone: Callable[[Peer], None]
+
+
+class Peer:
+    """A connection to one address, from the attempt to connect until it is closed.
+
+    `gone` says why the peer can no longer be asked ("" while it can), `fault` what it did wrong if it did, `answers`
+    how many of our requests it has answered.
+    """
+
+    def __init__(self, address: Address, context: PeerContext) -> None:
+        self.address = address
+        self.info: PeerInfo | None = None
+        self.gone = ""
+        self.refusal = ""
+        self.fault: PeerMisbehaved | None = None
+        self.was_ready = False
+        self.answers = 0
+        self._bindings = _PeerBindings(self, context)
+        self._interpreter = Interpreter(PeerChart, self._bindings.model, self._bindings)
+
+    def __str__(self) -> str:
+        return str(self.address)
+
+    def __repr__(self) -> str:
+        return f"<Peer {self.address} {self.state}>"
+
+    @property
+    def state(self) -> str:
+        """The active state of the peer's chart."""
+        return self._interpreter.leaf
+
+    @property
+    def bytes_in(self) -> int:
+        """Bytes received on this connection."""
+        connection = self._bindings.connection
+        return 0 if connection is None else connection.bytes_in
+
+    def arriving(self, command: str) -> int:
+        """Bytes received so far of a message of that name that is not whole yet."""
+        connection = self._bindings.connection
+        return 0 if connection is None else connection.arriving(command)
+
+    @property
+    def serves_filters(self) -> bool:
+        """Whether the peer announced compact filters (BIP157 service bit 64)."""
+        return self.info is not None and bool(self.info.services & Services.COMPACT_FILTERS)
+
+    @property
+    def start_height(self) -> int:
+        """The height that the peer announced in its version message; a hint, never a fact."""
+        return 0 if self.info is None else self.info.start_height
+
+    async def send(self, message: Message) -> None:
+        """Queue a message for this peer; waits while its queue is full."""
+        await self._bindings.outgoing.send(message)
+
+    def leave(self, why: str, fault: PeerMisbehaved | None = None) -> None:
+        """Stop asking this peer, now, and have its connection closed."""
+        self.gone, self.fault = self.gone or why, self.fault or fault
+        self._interpreter.post_nowait("close", why)
+
+    async def run(self) -> None:
+        """Live through one connection, and leave none open, cancelled or not."""
+        try:
+            await self._interpreter.run()
+        finally:
+            if (connection := self._bindings.connection) is not None:
+                await connection.aclose()
+
+
+@attrs.define(slots=False)  # the library keeps its configuration on the model
+class _PeerModel:
+    """The guards of `PeerChart`."""
+
+    acceptable: bool = False
+
+
+class _PeerBindings(Bindings):
+    """The activities of `PeerChart`."""
+
+    def __init__(self, peer: Peer, context: PeerContext) -> None:
+        super().__init__()
+        self.model = _PeerModel()
+        self.connection: Connection | None = None
+        self._peer = peer
+        self._context = context
+        self._pongs = 0
+        self.outgoing, self._to_write = trio.open_memory_channel[Message](OUTGOING)
+
+    def classify(self, state: str, error: Exception) -> Post | None:
+        """A peer that misbehaves, a connection that breaks or does not open: the peer is lost, with the reason."""
+        causes = leaves(error)
+        if not all(isinstance(cause, (PeerMisbehaved, ConnectionLost, OSError)) for cause in causes):
+            return None
+        lies = [cause for cause in causes if isinstance(cause, PeerMisbehaved)]
+        self._peer.fault = self._peer.fault or next(iter(lies), None)
+        return Post("lost", str(lies[0]) if lies else _why(state, causes[0]))
+
+    async def report(self, step: Step) -> None:
+        """Keep the reason of the end, and tell the pool."""
+        if step.target == "closing":
+            self._peer.gone = self._peer.gone or step.reason or self._peer.refusal or "closed"
+            self._context.on_gone(self._peer)
+
+    @activity(then="connected")
+    async def open_stream(self) -> None:
+        address, limits = self._peer.address, self._context.limits
+        with trio.move_on_after(limits.connect_timeout) as patience:
+            stream = await self._context.seams.open_stream(address.host, address.port)
+            self.connection = Connection(stream, self._context.network.magic, compute=self._context.seams.compute)
+        if patience.cancelled_caught:
+            raise OSError(f"no connection within {limits.connect_timeout:g} s")
+
+    @activity(then="greeted")
+    async def shake_hands(self) -> None:
+        with trio.move_on_after(self._context.limits.handshake_timeout) as patience:
+            try:
+                await self._greet(self._open())
+            except HandshakeRefused as refused:
+                self._peer.refusal = str(refused)
+        if patience.cancelled_caught:
+            self._peer.refusal = f"no handshake within {self._context.limits.handshake_timeout:g} s"
+
+    async def _greet(self, connection: Connection) -> None:
+        seams = self._context.seams
+        ours = our_version(
+            time=int(seams.now()), nonce=seams.random.getrandbits(64), start_height=self._context.our_height()
+        )
+        handshake = Handshake(ours)
+        for message in handshake.start():
+            await connection.send(message)
+        while not handshake.complete:
+            for message in handshake.receive(await connection.receive()):
+                await connection.send(message)
+        self._peer.info = handshake.peer
+        connection.version = handshake.peer.negotiated
+        self.model.acceptable = True
+
+    @activity()
+    async def serve(self) -> None:
+        self._peer.was_ready = True
+        self._context.on_ready(self._peer)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._write)
+            nursery.start_soon(self._keep_alive)
+            await self._read()
+
+    async def _read(self) -> None:
+        connection = self._open()
+        while True:
+            message = await connection.receive()
+            if isinstance(message, Ping):
+                await self.outgoing.send(Pong(message.nonce))
+            elif isinstance(message, Pong):
+                self._pongs += 1
+            elif not self._peer.gone:
+                self._context.on_message(self._peer, message)
+
+    async def _write(self) -> None:
+        connection = self._open()
+        async for message in self._to_write:
+            await connection.send(message)
+
+    async def _keep_alive(self) -> None:
+        while True:
+            await trio.sleep(self._context.limits.ping_interval)
+            before = self._pongs
+            with trio.move_on_after(self._context.limits.ping_interval):
+                await self.outgoing.send(Ping(self._context.seams.random.getrandbits(64)))
+                await trio.sleep_forever()
+            if self._pongs == before:
+                raise ConnectionLost(f"no pong within {self._context.limits.ping_interval:g} s")
+
+    @activity(then="done")
+    async def close_stream(self) -> None:
+        if self.connection is not None:
+            with trio.move_on_after(CLOSING_TIME):
+                await self.connection.aclose()
+
+    def _open(self) -> Connection:
+        assert self.connection is not None, "the chart connects before it talks"  # noqa: S101
+        return self.connection
+
+
+def _why(state: str, error: BaseException) -> str:
+    """Why a connection is lost, in words that help whoever gave the address."""
+    line = str(error) or type(error).__name__
+    if state == "handshaking" and isinstance(error, ConnectionLost):
+        return f"{line} during the handshake, as a node of another network does"
+    if isinstance(error, OSError) and error.__cause__ is not None:  # happy eyeballs: each attempt has its own reason
+        causes = leaves(error.__cause__)
+        reasons = {os.strerror(cause.errno) for cause in causes if isinstance(cause, OSError) and cause.errno}
+        return f"{line}: {', '.join(sorted(reasons))}" if reasons else line
+    return line
+
+
+def reconnect_delay(attempt: int, limits: Limits, seams: Seams) -> float:
+    """Seconds before the `attempt`-th reconnection (from 1): doubled up to a cap, with jitter."""
+    ceiling = min(limits.reconnect_cap, limits.reconnect_first * math.pow(2.0, min(attempt - 1, 30)))
+    return ceiling * (0.5 + seams.random.random() / 2)

@@ -1,0 +1,1 @@
+"""One activity for each phase of the sync chart."""

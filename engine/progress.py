@@ -1,0 +1,137 @@
+"""How far the client is, measured on what is stored, and nothing else.
+
+A phase's items are those that its watermark counts: headers, filter headers and filters by height, blocks by matched
+block, and for masternodes the one verified list of the tip. Rates are taken over a sliding window of receipts. The
+overall figure is the share of all stored items in all items of the enabled phases that are known of. Percentages
+never fall within a walk; a rollback starts a new one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import attrs
+
+from phasegate.engine.events import Progress
+from phasegate.store import Watermarks
+
+PHASES = ("headers", "mnlist", "cfheaders", "filters", "blocks")
+WINDOW = 10.0
+"""Seconds over which a rate is taken."""
+
+
+@attrs.frozen
+class PhaseRun:
+    """One finished or running stay in a phase: monotonic seconds; `items` is what this stay stored."""
+
+    phase: str
+    started: float
+    last_progress: float
+    items: int
+    ended: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """How long it took, or 0 while it runs."""
+        return 0.0 if self.ended is None else self.ended - self.started
+
+
+def counts(phase: str, marks: Watermarks, target: int, mn_floor: int) -> tuple[int, int]:
+    """Stored items and known items of a phase; `target` is the best height that peers announce."""
+    if phase == "headers":
+        return marks.tip - marks.base, max(target, marks.tip) - marks.base
+    if phase == "mnlist":
+        wanted = int(marks.tip >= mn_floor)
+        return int(wanted and marks.masternodes == marks.tip), wanted
+    if phase == "blocks":
+        return marks.matched_blocks - marks.pending_blocks, marks.matched_blocks
+    stored = marks.filter_headers if phase == "cfheaders" else min(marks.filters, marks.matched)
+    return stored - marks.base + 1, max(target, marks.tip) - marks.base + 1
+
+
+class Meter:
+    """Keeps the figures of every phase.
+
+    Args:
+        enabled: the phases of this configuration, in order.
+        mn_floor: the first height with a masternode list (DIP3).
+        keep: how many finished stays the completion history holds.
+    """
+
+    def __init__(self, enabled: tuple[str, ...], mn_floor: int, keep: int = 1000) -> None:
+        self.enabled = enabled
+        self.history: deque[PhaseRun] = deque(maxlen=keep)
+        self.totals: dict[str, tuple[int, float]] = {}
+        self._mn_floor = mn_floor
+        self._current: PhaseRun | None = None
+        self._samples: deque[tuple[float, int]] = deque()
+        self._best: dict[str, float] = {}
+        self._overall = 0.0
+
+    @property
+    def current(self) -> PhaseRun | None:
+        """The stay that is running."""
+        return self._current
+
+    def entered(self, phase: str, marks: Watermarks, now: float) -> None:
+        """A state was entered: the stay in the last phase ends, and one begins if this is a phase."""
+        self._close(now)
+        if phase in PHASES:
+            self._current = PhaseRun(phase, now, now, 0)
+            self._samples.clear()
+            self._samples.append((now, counts(phase, marks, 0, self._mn_floor)[0]))
+
+    def _close(self, now: float) -> None:
+        if self._current is None:
+            return
+        run = attrs.evolve(self._current, ended=now)
+        self.history.append(run)
+        items, seconds = self.totals.get(run.phase, (0, 0.0))
+        self.totals[run.phase] = (items + run.items, seconds + run.seconds)
+        self._current = None
+
+    def stored(self, before: Watermarks, after: Watermarks, now: float) -> None:
+        """A commit of the active phase moved the watermarks."""
+        if self._current is None:
+            return
+        phase = self._current.phase
+        was, done = (counts(phase, marks, 0, self._mn_floor)[0] for marks in (before, after))
+        replaced = before.masternodes_hash != after.masternodes_hash  # a list that replaces another is an item too
+        gained = int(replaced) if phase == "mnlist" else max(0, done - was)
+        if gained:
+            self._current = attrs.evolve(self._current, items=self._current.items + gained, last_progress=now)
+        self._samples.append((now, done))
+        while self._samples[0][0] < now - WINDOW and len(self._samples) > 2:
+            self._samples.popleft()
+
+    def rewound(self) -> None:
+        """Stored data was rolled back: percentages may fall, once."""
+        self._best.clear()
+        self._overall = 0.0
+
+    def walk(self) -> None:
+        """A new walk for a new tip begins: its percentages are its own."""
+        self.rewound()
+
+    def rate(self, now: float) -> float:
+        """Items a second from the oldest receipt of the window to `now` (monotonic); 0 when nothing was measured."""
+        if len(self._samples) < 2:
+            return 0.0
+        (first, was), (_, done) = self._samples[0], self._samples[-1]
+        return max(0.0, (done - was) / (now - first)) if now > first else 0.0
+
+    def figure(self, phase: str, marks: Watermarks, target: int, when: float, now: float) -> Progress:
+        """The progress event of a phase; `when` in seconds since 1970."""
+        done, total = counts(phase, marks, target, self._mn_floor)
+        percent = max(self._best.get(phase, 0.0), 100.0 * done / total if total else 100.0)
+        self._best[phase] = percent
+        rate = self.rate(now) if self._current and self._current.phase == phase else 0.0
+        eta = (total - done) / rate if rate > 0 else (0.0 if done >= total else None)
+        return Progress(when, phase, done, total, percent, rate, eta, self._overall_percent(marks, target))
+
+    def _overall_percent(self, marks: Watermarks, target: int) -> float:
+        pairs = [counts(phase, marks, target, self._mn_floor) for phase in self.enabled]
+        total = sum(pair[1] for pair in pairs)
+        share = 100.0 * sum(pair[0] for pair in pairs) / total if total else 100.0
+        self._overall = max(self._overall, share)
+        return self._overall

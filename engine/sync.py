@@ -1,0 +1,216 @@
+"""Binds the activities to `SyncChart` and answers its guards: where the statechart meets the client.
+
+Every state's entry action is here. An activity that cannot go on raises a `Failure`; the policy turns it into advice,
+the chart into a recovery state. A bug or a broken store is a `crash`, which ends in `failed` with the error kept.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import trio
+
+from phasegate.consensus.faults import PeerMisbehaved
+from phasegate.engine.errors import Failure, FailureKind, LocalProtocolError, PeerGone, leaves
+from phasegate.engine.events import Event, Transition
+from phasegate.engine.facts import Facts, FactsModel
+from phasegate.engine.interpreter import Bindings, Post, Step, activity
+from phasegate.engine.phases.blocks import download_blocks
+from phasegate.engine.phases.filter_headers import download_filter_headers
+from phasegate.engine.phases.filters import download_filters
+from phasegate.engine.phases.headers import download_headers
+from phasegate.engine.phases.masternodes import download_masternodes
+from phasegate.engine.progress import PHASES, Meter
+from phasegate.engine.recovery import Recovery, backoff
+from phasegate.engine.work import Work
+from phasegate.store import AppendJournal, Change, KeepHistory, Watermarks
+
+VAIN_RETURNS = 5
+"""How often in a row an activity may return without its phase being complete or anything stored."""
+TRIM_EVERY = 100
+"""Journal rows between two trims."""
+
+
+class SyncBindings(Bindings):
+    """The listener of `SyncChart`.
+
+    Args:
+        work: the workbench of the activities.
+        recovery: remembers failures and the policy's advice.
+        meter: keeps the progress figures.
+        publish: hands an event to the subscribers.
+    """
+
+    def __init__(self, work: Work, recovery: Recovery, meter: Meter, publish: Callable[[Event], None]) -> None:
+        super().__init__()
+        self._work = work
+        self._recovery = recovery
+        self._meter = meter
+        self._publish = publish
+        self._vain_marks: Watermarks | None = None
+        self._vain = 0
+        self._row = work.store.journal_end()
+        self.crashed: Exception | None = None
+        self.model = FactsModel(self.facts())
+
+    def facts(self) -> Facts:
+        """A snapshot of what is true now."""
+        work, ready = self._work, self._work.pool.ready
+        return Facts(
+            marks=work.writer.marks,
+            mn_enabled=work.config.masternodes,
+            filters_enabled=work.config.filters,
+            mn_floor=work.network.dip3,
+            min_work=work.network.min_chainwork,
+            ready_peers=len(ready),
+            agreed=all(map(work.has_agreed, ready)),
+            outstanding=work.ledger.outstanding,
+            tip_hint=work.live.tip_hint,
+            advice=self._recovery.advice,
+            remedy_found=work.live.remedy and bool(ready),
+        )
+
+    def refresh(self) -> None:
+        """Take the snapshot that the guards of the next step read; with `check_facts`, hold it against the database."""
+        self.model.facts = self.facts()
+        if self._work.config.check_facts and self._work.writer.idle:
+            stored = self._work.store.read_marks()
+            if stored != self.model.facts.marks:
+                raise LocalProtocolError(f"the facts say {self.model.facts.marks}, the database says {stored}")
+
+    async def report(self, step: Step) -> None:
+        """Journal a transition, then tell it."""
+        now, facts = self._work.seams.now(), self.model.facts.as_dict()
+        reason = step.reason or ("" if step.event != "fail" else self._recovery.detail)
+        row = AppendJournal(now, step.source, step.target, step.event, reason, json.dumps(facts))
+        self._row += 1
+        trim: list[Change] = [KeepHistory(self._work.config.keep_history)] if self._row % TRIM_EVERY == 0 else []
+        await self._work.writer.commit([row, *trim])
+        if step.event == "advance" and step.source in PHASES:  # complete: also a phase shorter than a tick is shown
+            figure = self._meter.figure(step.source, self._work.writer.marks, 0, now, trio.current_time())
+            self._publish(figure)
+        if step.target == "headers":
+            self._new_walk(step)
+        self._work.live.loss = None
+        self._meter.entered(step.target, self._work.writer.marks, trio.current_time())
+        self._publish(Transition(self._row, now, step.source, step.target, step.event, reason, facts))
+
+    def _new_walk(self, step: Step) -> None:
+        """Every peer is asked again, except where one hint or a finished walk left the others' word standing."""
+        if step.event != "advance":
+            self._work.live.agreed.clear()
+        if step.source in ("idle", "synced", "paused"):
+            self._meter.walk()
+
+    def classify(self, state: str, error: Exception) -> Post | None:  # noqa: ARG002
+        """A failure asks the policy; anything else is a crash, and its error is kept."""
+        worst = leaves(error)
+        for leaf in worst:
+            if not isinstance(leaf, (Failure, PeerGone, PeerMisbehaved)):
+                return Post("crash", f"{type(leaf).__name__}: {leaf}", cause=self._crash(error))
+        return self._failed(worst[0])
+
+    def _crash(self, error: Exception) -> Exception:
+        self.crashed = error
+        return error
+
+    def _failed(self, leaf: BaseException) -> Post:
+        if isinstance(leaf, Failure):
+            kind, detail = leaf.kind, leaf.detail
+        elif isinstance(leaf, PeerGone):
+            kind, detail = leaf.kind, str(leaf)
+        else:  # what is stored leads to what no honest peer can have sent
+            kind, detail = FailureKind.DISPUTED, str(leaf)
+        self._recovery.failed(kind, detail)
+        return Post("fail", f"{kind.value}: {detail}")
+
+    def refused(self, state: str, event: str, times: int) -> Post | None:  # noqa: ARG002
+        """The activity returned and its phase is not complete: start it again, unless nothing is stored any more."""
+        if event != "advance":
+            return None
+        marks = self._work.writer.marks
+        self._vain = self._vain + 1 if marks == self._vain_marks else 1
+        self._vain_marks = marks
+        if self._vain < VAIN_RETURNS:
+            return None
+        self._vain = 0
+        return self._failed(Failure(FailureKind.STALLED, f"{state} ended {VAIN_RETURNS} times without progress"))
+
+    # -- the phases ----------------------------------------------------------------------------------------------
+
+    @activity(then="advance")
+    async def download_headers(self) -> None:
+        await download_headers(self._work)
+
+    @activity(then="advance")
+    async def download_masternodes(self) -> None:
+        await download_masternodes(self._work)
+
+    @activity(then="advance")
+    async def download_filter_headers(self) -> None:
+        await download_filter_headers(self._work)
+
+    @activity(then="advance")
+    async def download_filters(self) -> None:
+        await download_filters(self._work)
+
+    @activity(then="advance")
+    async def download_blocks(self) -> None:
+        await download_blocks(self._work)
+
+    # -- recovery ------------------------------------------------------------------------------------------------
+
+    @activity(then="recover")
+    async def back_off(self) -> None:
+        limits = self._work.limits
+        wait = backoff(self._recovery.attempt, limits.backoff_first, limits.backoff_cap, self._work.seams.random)
+        await trio.sleep(wait)
+
+    @activity(then="recover")
+    async def restart_phase(self) -> None:
+        """Forget what is in memory, and take the watermarks from the database again."""
+        self._work.live.agreed.clear()
+        await self._work.writer.reload()
+
+    @activity(then="recover")
+    async def switch_peer(self) -> None:
+        """Wait for a ready peer; if the phase stalled, which is nobody's fault, drop the first ready one before."""
+        pool, limits = self._work.pool, self._work.limits
+        if self._recovery.kind is FailureKind.STALLED and pool.ready:
+            pool.drop(pool.ready[0], "another peer is tried")
+        with trio.move_on_after(limits.switch_timeout):
+            await self._any_peer_ready()
+            return
+        raise self._work.no_peer()
+
+    @activity(then="recover")
+    async def wait_for_network(self) -> None:
+        self._work.pool.reconnect_now()
+        await self._any_peer_ready()
+
+    async def _any_peer_ready(self) -> None:
+        """Wait for a ready peer, but not when none can ever come."""
+        while not self._work.pool.ready:
+            if self._work.pool.hopeless:
+                raise self._work.no_peer()
+            await self._work.pool.changed()
+
+    @activity(then="recover")
+    async def await_remedy(self) -> None:
+        """Until the reason of the degradation ends: a usable peer, or another try after a while."""
+        pool = self._work.pool
+        wants_filters = self._work.config.filters and self._recovery.kind is FailureKind.NO_CAPABLE_PEER
+        self._work.live.remedy = False
+        if pool.ready:
+            with trio.move_on_after(self._work.limits.backoff_cap):
+                await pool.changed()
+        await pool.wait_ready(lambda peer: peer.serves_filters or not wants_filters)
+        self._work.live.remedy = True
+
+    @activity()
+    async def follow_tip(self) -> None:
+        """Watch for the loss of the last peer; new blocks come in as hints."""
+        while self._work.pool.ready:
+            await self._work.pool.changed()
+        raise self._work.no_peer()

@@ -1,0 +1,168 @@
+"""What people write is understood, or refused in one line that names the setting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from phasegate.consensus.params import NETWORKS, REGTEST, SIMNET
+from phasegate.engine.config import Address, Config, Limits, watch_script
+from phasegate.engine.errors import ConfigError
+
+SCRIPT = "76a914" + "11" * 20 + "88ac"
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("127.0.0.1", "127.0.0.1", 29899),
+        ("127.0.0.1:1", "127.0.0.1", 1),
+        ("localhost:65535", "localhost", 65535),
+        (" seed.example.org:19999\n", "seed.example.org", 19999),
+        ("::1", "::1", 29899),
+        ("[::1]", "::1", 29899),
+        ("[2001:db8::7]:9999", "2001:db8::7", 9999),
+        ("[fe80::1%eth0]:9999", "fe80::1%eth0", 9999),
+        ("[::ffff:10.0.0.1]:9999", "::ffff:10.0.0.1", 9999),
+    ],
+)
+def test_an_address_is_a_host_and_a_port(text: str, host: str, port: int) -> None:
+    """Names, IPv4 and IPv6, with the network's port where none is written."""
+    assert Address.parse(text, SIMNET.port) == Address(host, port)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ":9999",
+        "host:",
+        "host:0",
+        "host:65536",
+        "host:-1",
+        "host:+1",
+        "host:0x10",
+        "host:1e3",
+        "host:٣",  # a digit, but not an ASCII one
+        "host:" + "9" * 5000,
+        "host:80:90",
+        "two words:80",
+        "[::1",
+        "[::1]80",
+        "[::1]:",
+        "[::1]:0",
+        "[]:80",
+        "[host]:80",
+        "1::2::3",
+        "http://host:80",
+        "host/path",
+        "a..b:80",
+        "a" * 64 + ".org",
+        "h\0st",
+    ],
+)
+def test_what_is_no_address_is_refused_in_one_line(text: str) -> None:
+    """The line holds what was written and what was wanted."""
+    with pytest.raises(ConfigError, match="is not HOST:PORT with a port from 1 to 65535") as caught:
+        Address.parse(text, SIMNET.port)
+    assert "\n" not in str(caught.value)
+
+
+@given(st.text(max_size=40))
+@example("[" * 30)
+def test_any_text_is_an_address_or_a_config_error(text: str) -> None:
+    """No other exception; and what was accepted is read the same again from what it is written as."""
+    try:
+        address = Address.parse(text, 29899)
+    except ConfigError:
+        return
+    assert 0 < address.port < 65536
+    assert Address.parse(str(address), 1) == address
+
+
+def test_a_watch_item_is_an_address_or_script_hex() -> None:
+    """Of the chosen network; what is neither is refused with the reason."""
+    assert watch_script(SCRIPT, REGTEST) == bytes.fromhex(SCRIPT)
+    with pytest.raises(ConfigError, match="neither an address nor script hex"):
+        watch_script("nonsense", REGTEST)
+
+
+def test_a_mainnet_address_is_no_watch_item_of_regtest() -> None:
+    """The other network is named, not silently watched."""
+    with pytest.raises(ConfigError, match="another network, not regtest"):
+        watch_script("XcF5mKwWsiv3k394GBQNpYAuk3CVJ48Xnp", REGTEST)
+
+
+@pytest.mark.parametrize("name", [n.name for n in NETWORKS.values() if not n.syncable])
+def test_a_network_that_is_not_supported_is_refused_with_the_reason(name: str) -> None:
+    """Difficulty and ChainLocks of public networks are not verified yet, so they are not synced."""
+    with pytest.raises(ConfigError, match=f"^{name} is not supported yet: .* use regtest or simnet$"):
+        Config.create(name)
+
+
+def test_an_unknown_network_is_refused_with_the_choice() -> None:
+    """The networks there are stand in the line."""
+    with pytest.raises(ConfigError, match="unknown network 'dogenet': choose one of mainnet, testnet"):
+        Config.create("dogenet")
+
+
+@pytest.mark.parametrize("name", [n.name for n in NETWORKS.values() if n.syncable])
+def test_a_supported_network_needs_nothing_else(name: str) -> None:
+    """Everything has a default: all phases, no peers, a directory of the user's."""
+    config = Config.create(name)
+    assert config.network == NETWORKS[name]
+    assert (config.peers, config.watch, config.masternodes, config.filters) == ((), (), True, True)
+    assert config.datadir.is_absolute()
+
+
+def test_activations_replace_heights() -> None:
+    """Only the named ones."""
+    config = Config.create("regtest", activations={"dip3": 2, "v20": 100})
+    assert (config.network.dip3, config.network.v20) == (2, 100)
+    assert config.network.activations["mn_rr"] == REGTEST.activations["mn_rr"]
+
+
+@pytest.mark.parametrize(
+    ("activations", "message"),
+    [
+        ({"dip99": 1}, "unknown activation 'dip99': choose one of bip34"),
+        ({"dip3": -1}, "activation dip3=-1 is no height"),
+    ],
+)
+def test_wrong_activations_are_refused(activations: dict[str, int], message: str) -> None:
+    """The caller learns which one."""
+    with pytest.raises(ConfigError, match=message):
+        Config.create("regtest", activations=activations)
+
+
+def test_the_same_peer_and_script_twice_counts_once() -> None:
+    """In the order written; the port may be written out or not."""
+    config = Config.create("regtest", peers=("b", "a:19899", "b:19899"), watch=(SCRIPT, SCRIPT), datadir="/tmp/x")  # noqa: S108
+    assert config.peers == (Address("b", 19899), Address("a", 19899))
+    assert config.watch == (bytes.fromhex(SCRIPT),)
+    assert config.datadir == Path("/tmp/x")  # noqa: S108
+
+
+def test_an_address_is_written_as_people_write_it() -> None:
+    """Brackets only where colons need them."""
+    assert [str(Address("h", 1)), str(Address("::1", 2))] == ["h:1", "[::1]:2"]
+
+
+def test_batches_keep_to_what_a_node_answers() -> None:
+    """A node disconnects who asks for more than 2000 filter headers or 1000 filters (field-bugs 31)."""
+    limits = Limits()
+    assert limits.batch["cfheaders"] <= 2000
+    assert limits.batch["filters"] <= 1000
+
+
+def test_a_configuration_cannot_be_changed_under_a_running_client() -> None:
+    """Frozen, its tables too."""
+    config = Config.create("simnet")
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        config.filters = False  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        config.limits.batch["filters"] = 9999  # type: ignore[index]

@@ -1,0 +1,384 @@
+"""Download from several peers: whatever order things come in, they are applied in theirs, and none is lost."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import cast
+
+import attrs
+import pytest
+import trio
+import trio.testing
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from phasegate.consensus.faults import Fault, PeerMisbehaved
+from phasegate.consensus.params import SIMNET
+from phasegate.engine.config import Address, Config, Limits
+from phasegate.engine.errors import Failure, FailureKind, PeerGone
+from phasegate.engine.peers import Peer
+from phasegate.engine.pipeline import in_order
+from phasegate.engine.pool import Pool
+from phasegate.engine.requests import Ledger
+from phasegate.engine.seams import Writer, inline_seams
+from phasegate.engine.work import Live, Work
+
+WINDOW = 4
+Serve = Callable[[int], Awaitable[None]]
+
+
+class FakePeer(Peer):
+    """A peer that does jobs as its script says: `serve(job)` waits, or raises what goes wrong."""
+
+    def __init__(self, name: str, serve: Serve) -> None:
+        self.name = name
+        self.serve = serve
+        self.gone = ""
+        self.answers = 0
+        self.jobs: list[int] = []
+
+    def __str__(self) -> str:
+        return self.name
+
+    __repr__ = __str__
+
+    async def do(self, job: int) -> str:
+        if self.gone:
+            raise PeerGone(self.name, FailureKind.PEER_LOST, self.gone)
+        self.jobs.append(job)
+        await self.serve(job)
+        return f"result {job}"
+
+    def lost(self) -> PeerGone:
+        return PeerGone(self.name, FailureKind.PEER_LOST, "hung up")
+
+    def silent(self) -> PeerGone:
+        return PeerGone(self.name, FailureKind.PEER_SILENT, "no answer")
+
+
+class FakePool(Pool):
+    """A pool of fake peers that keeps who was dropped and who was banned."""
+
+    def __init__(self, peers: Sequence[Peer]) -> None:
+        self.there = list(peers)
+        self.dropped: list[tuple[str, bool]] = []
+        self.lied: list[str] = []
+
+    @property
+    def ready(self) -> list[Peer]:
+        return self.there
+
+    @property
+    def hopeless(self) -> str:
+        return "all banned" if self.lied and not self.there else ""
+
+    @property
+    def trouble(self) -> str:
+        return "nobody there"
+
+    def drop(self, peer: Peer, why: str, *, silent: bool = False) -> None:
+        self.dropped.append((str(peer), silent))
+        self._go(peer, why)
+
+    def ban(self, peer: Peer, fault: PeerMisbehaved) -> None:
+        self.lied.append(str(peer))
+        self._go(peer, str(fault))
+
+    def _go(self, peer: Peer, why: str) -> None:
+        peer.gone = peer.gone or why
+        if peer in self.there:
+            self.there.remove(peer)
+
+
+@attrs.define
+class Download:
+    """One run of `in_order` over integers, and what has been applied."""
+
+    peers: Sequence[FakePeer]
+    jobs: Sequence[int]
+    per_peer: int = 2
+    apply_time: float = 0.0
+    applied: list[int] = attrs.field(factory=list)
+    ahead: int = 0
+    applying: bool = False
+    pool: FakePool = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.pool = FakePool(self.peers)
+
+    def work(self) -> Work:
+        config = Config(SIMNET, peers=(Address("a", 1),), datadir=Path("nowhere"), limits=Limits(window=WINDOW))
+        writer = cast(Writer, None)  # nothing is written here
+        return Work(config, inline_seams(0), writer, self.pool, Ledger(), Live(), lambda *_: None, lambda *_: None)
+
+    async def run(self) -> list[int]:
+        """Run to the end, and return what was applied."""
+        await in_order(self.work(), self.peers, self.jobs, self.fetch, self.apply, per_peer=self.per_peer)
+        return self.applied
+
+    async def fetch(self, peer: Peer, job: int) -> str:
+        assert isinstance(peer, FakePeer)
+        self.ahead = max(self.ahead, self.jobs.index(job) - len(self.applied))
+        return await peer.do(job)
+
+    async def apply(self, job: int, result: str) -> None:
+        assert result == f"result {job}"
+        assert not self.applying, "two jobs are applied at once"
+        self.applying = True
+        await trio.sleep(self.apply_time)
+        self.applying = False
+        self.applied.append(job)
+
+
+async def at_once(_: int) -> None:
+    await trio.lowlevel.checkpoint()
+
+
+def after(seconds: float) -> Serve:
+    return lambda _: trio.sleep(seconds)
+
+
+async def never(_: int) -> None:
+    await trio.sleep_forever()
+
+
+def shuffled(seed: int) -> Serve:
+    """Takes a while for each job, a different one."""
+    source = random.Random(seed)
+    return lambda _: trio.sleep(source.uniform(0, 10))
+
+
+def run(download: Download) -> list[int]:
+    """The download under a virtual clock of its own."""
+    return trio.run(download.run, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+@given(st.integers(0, 25), st.integers(1, 4), st.integers(1, 3), st.integers(0, 999), st.sampled_from([0.0, 3.0]))
+@settings(deadline=None)
+def test_any_order_of_arrival_gives_the_same_order_of_application(
+    jobs: int, peers: int, per_peer: int, seed: int, apply_time: float
+) -> None:
+    """However the answers cross (field-bugs 23); each job is fetched once, and none too far ahead."""
+    staff = [FakePeer(f"p{i}", shuffled(seed + i)) for i in range(peers)]
+    download = Download(staff, range(100, 100 + jobs), per_peer, apply_time)
+    assert run(download) == list(range(100, 100 + jobs))
+    assert sorted(job for peer in staff for job in peer.jobs) == list(range(100, 100 + jobs))
+    assert download.ahead < WINDOW
+
+
+@given(st.integers(1, 20), st.integers(0, 999), st.lists(st.integers(0, 5), min_size=1, max_size=4))
+@settings(deadline=None)
+def test_one_honest_peer_is_enough(jobs: int, seed: int, endurance: list[int]) -> None:
+    """The others fail after some jobs each, in every way there is: all jobs are done all the same."""
+    honest = FakePeer("honest", shuffled(seed))
+    staff = [honest, *(_failing(f"p{i}", many, seed + i) for i, many in enumerate(endurance))]
+    download = Download(staff, range(jobs))
+    assert run(download) == list(range(jobs))
+    assert honest in download.pool.ready
+
+
+def _failing(name: str, endurance: int, seed: int) -> FakePeer:
+    source = random.Random(seed)
+
+    async def serve(_: int) -> None:
+        await trio.sleep(source.uniform(0, 10))
+        if len(peer.jobs) > endurance:
+            raise source.choice([peer.lost(), peer.silent(), PeerMisbehaved(Fault.BAD_FILTER, "wrong")])
+
+    peer = FakePeer(name, serve)
+    return peer
+
+
+@pytest.mark.trio
+async def test_all_peers_work_at_once(autojump_clock: trio.testing.MockClock) -> None:
+    """Two peers with two jobs each take a quarter of the time."""
+    start = trio.current_time()
+    await Download([FakePeer("a", after(1)), FakePeer("b", after(1))], range(20)).run()
+    assert trio.current_time() - start == 5
+
+
+@pytest.mark.trio
+async def test_no_more_jobs_than_allowed_are_under_way_to_one_peer(autojump_clock: trio.testing.MockClock) -> None:
+    """The bound is per peer."""
+    under_way = most = 0
+
+    async def serve(_: int) -> None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await trio.sleep(1)
+        under_way -= 1
+
+    await Download([FakePeer("a", serve)], range(20), per_peer=3).run()
+    assert most == 3
+
+
+@pytest.mark.trio
+async def test_fast_peers_do_not_run_away_from_a_slow_disk(autojump_clock: trio.testing.MockClock) -> None:
+    """While the first job is being applied, no more than a window of results is fetched."""
+    peers = [FakePeer(name, at_once) for name in "abc"]
+    download = Download(peers, range(50), apply_time=100.0)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(download.run)
+        await trio.sleep(50)
+        assert sum(len(peer.jobs) for peer in peers) == WINDOW
+        await trio.sleep(100)
+        assert sum(len(peer.jobs) for peer in peers) == WINDOW + 1
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.trio
+async def test_a_slow_peer_holds_up_only_its_window(autojump_clock: trio.testing.MockClock) -> None:
+    """The fast one does everything that the window lets it do, and waits there."""
+    slow, fast = FakePeer("slow", never), FakePeer("fast", at_once)
+    download = Download([slow, fast], range(50), per_peer=1)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(download.run)
+        await trio.sleep(50)
+        assert (slow.jobs, fast.jobs, download.applied) == ([0], [1, 2, 3], [])
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.trio
+async def test_the_jobs_of_a_lost_peer_are_done_by_others(autojump_clock: trio.testing.MockClock) -> None:
+    """All that it had under way; and it is dropped for what happened, not for a lie."""
+
+    async def hang_up(_: int) -> None:
+        await trio.sleep(1)
+        raise losing.lost()
+
+    losing = FakePeer("losing", hang_up)
+    other = FakePeer("other", after(2))
+    download = Download([losing, other], range(8))
+    assert await download.run() == list(range(8))
+    assert len(losing.jobs) == 2
+    assert sorted(other.jobs) == list(range(8))
+    assert download.pool.lied == []
+    assert ("losing", False) in download.pool.dropped
+
+
+@pytest.mark.trio
+async def test_a_silent_peer_is_dropped_as_silent(autojump_clock: trio.testing.MockClock) -> None:
+    """Silence is no lie: no ban, and its jobs go to the others (field-bugs 24, 28)."""
+
+    async def say_nothing(_: int) -> None:
+        await trio.sleep(10)
+        raise mute.silent()
+
+    mute, other = FakePeer("mute", say_nothing), FakePeer("other", at_once)
+    download = Download([mute, other], range(8))
+    assert await download.run() == list(range(8))
+    assert download.pool.lied == []
+    assert ("mute", True) in download.pool.dropped
+
+
+@pytest.mark.trio
+async def test_a_liar_is_banned_and_nothing_of_it_is_applied(autojump_clock: trio.testing.MockClock) -> None:
+    """Its jobs are done again by somebody else."""
+
+    async def lie(_: int) -> None:
+        await trio.lowlevel.checkpoint()
+        raise PeerMisbehaved(Fault.BAD_FILTER, "height 5")
+
+    liar, other = FakePeer("liar", lie), FakePeer("other", after(1))
+    download = Download([liar, other], range(8))
+    assert await download.run() == list(range(8))
+    assert set(download.pool.lied) == {"liar"}
+    assert sorted(other.jobs) == list(range(8))
+
+
+HUNG_UP = PeerGone("a:1", FailureKind.PEER_LOST, "hung up")
+NO_ANSWER = PeerGone("a:1", FailureKind.PEER_SILENT, "no answer")
+LIE = PeerMisbehaved(Fault.BAD_FILTER, "height 2")
+
+
+@pytest.mark.parametrize(
+    ("error", "others", "kind", "detail"),
+    [
+        (HUNG_UP, 0, FailureKind.PEER_LOST, "hung up"),
+        (NO_ANSWER, 0, FailureKind.PEER_SILENT, "no answer"),
+        (LIE, 0, FailureKind.ALL_BANNED, "all banned"),
+        (HUNG_UP, 1, FailureKind.PEER_LOST, "hung up"),
+        (NO_ANSWER, 1, FailureKind.PEER_SILENT, "no answer"),
+        (LIE, 1, FailureKind.PEER_LIED, "height 2"),
+    ],
+)
+def test_when_the_last_peer_fails_so_does_the_download(
+    error: PeerGone | PeerMisbehaved, others: int, kind: FailureKind, detail: str
+) -> None:
+    """For the reason it had; what was applied stays applied, and others that came meanwhile may go on from there."""
+
+    async def serve(job: int) -> None:
+        await trio.sleep(1)
+        if job >= 2:
+            raise error
+
+    download = Download([FakePeer("a:1", serve)], range(5), per_peer=1)
+    download.pool.there += [FakePeer("newcomer", at_once)] * others
+    with pytest.raises(Failure, match=detail) as caught:
+        run(download)
+    assert (caught.value.kind, download.applied) == (kind, [0, 1])
+
+
+def test_nobody_to_ask_is_the_lack_of_a_peer() -> None:
+    """With the pool's words for it, and without waiting for anything."""
+    with pytest.raises(Failure, match="nobody there") as caught:
+        run(Download([], range(5)))
+    assert caught.value.kind is FailureKind.NO_PEER
+
+
+@pytest.mark.trio
+async def test_a_failure_of_a_job_is_the_failure_of_the_download(autojump_clock: trio.testing.MockClock) -> None:
+    """What is neither the peer's loss nor its lie is not hidden: one error, not a group."""
+
+    async def dispute(_: int) -> None:
+        await trio.lowlevel.checkpoint()
+        raise Failure(FailureKind.DISPUTED, "filter headers disputed at 7")
+
+    with pytest.raises(Failure, match="disputed at 7"):
+        await Download([FakePeer("a", dispute), FakePeer("b", never)], range(4)).run()
+
+
+@pytest.mark.trio
+async def test_a_bug_is_worth_more_than_a_lost_peer(autojump_clock: trio.testing.MockClock) -> None:
+    """Of several errors at once the one that must not be missed comes out."""
+
+    async def crash(job: int) -> None:
+        if job == 0:
+            await trio.sleep(1)
+            raise ZeroDivisionError
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise Failure(FailureKind.DISPUTED, "in the clean-up")
+
+    with pytest.raises(ZeroDivisionError):
+        await Download([FakePeer("a", crash), FakePeer("b", crash)], range(4), per_peer=1).run()
+
+
+@pytest.mark.trio
+async def test_nothing_to_do_is_done_at_once(autojump_clock: trio.testing.MockClock) -> None:
+    """No job, no request."""
+    peer = FakePeer("a", never)
+    assert await Download([peer], []).run() == []
+    assert peer.jobs == []
+
+
+@pytest.mark.trio
+async def test_a_cancelled_download_leaves_nobody_at_work(autojump_clock: trio.testing.MockClock) -> None:
+    """Every fetch is cancelled with it, and nothing half done is applied."""
+    cancelled = 0
+
+    async def serve(_: int) -> None:
+        nonlocal cancelled
+        try:
+            await trio.sleep_forever()
+        finally:
+            cancelled += 1
+
+    download = Download([FakePeer("a", serve), FakePeer("b", serve)], range(20))
+    with trio.move_on_after(5):
+        await download.run()
+    assert (cancelled, download.applied) == (4, [])
