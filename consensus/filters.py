@@ -34,7 +34,7 @@ def filter_hash(raw: bytes) -> bytes:
     return dsha(raw)
 
 
-def filter_header(hash: bytes, prev: bytes) -> bytes:  # noqa: A002
+def filter_header(hash: bytes, prev: bytes) -> bytes:  # noqa: A002 - the field's own word
     """The header that commits to a filter hash and to all before it; the one before genesis is 32 zero bytes."""
     return dsha(hash + prev)
 

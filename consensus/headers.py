@@ -85,7 +85,7 @@ def genesis_tip(network: Network) -> ChainTip:
     return ChainTip(0, x11(network.genesis), work_of(bits), ((time, bits),))
 
 
-def tip_from(network: Network, height: int, hash: bytes, work: int, recent: bytes) -> ChainTip:  # noqa: A002
+def tip_from(network: Network, height: int, hash: bytes, work: int, recent: bytes) -> ChainTip:  # noqa: A002 - the field's own word
     """The tip at `height`, rebuilt from stored headers.
 
     Args:

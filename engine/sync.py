@@ -103,7 +103,7 @@ class SyncBindings(Bindings):
         if step.source in ("idle", "synced", "paused"):
             self._meter.walk()
 
-    def classify(self, state: str, error: Exception) -> Post | None:  # noqa: ARG002
+    def classify(self, state: str, error: Exception) -> Post | None:  # noqa: ARG002 - the signature is the base class's
         """A failure asks the policy; anything else is a crash, and its error is kept."""
         worst = leaves(error)
         for leaf in worst:
@@ -125,7 +125,7 @@ class SyncBindings(Bindings):
         self._recovery.failed(kind, detail)
         return Post("fail", f"{kind.value}: {detail}")
 
-    def refused(self, state: str, event: str, times: int) -> Post | None:  # noqa: ARG002
+    def refused(self, state: str, event: str, times: int) -> Post | None:  # noqa: ARG002 - the signature is the base class's
         """The activity returned and its phase is not complete: start it again, unless nothing is stored any more."""
         if event != "advance":
             return None

@@ -45,7 +45,7 @@ def picture(source: str, form: str) -> bytes:
         GraphvizError: if there is no program `dot`, or it refuses the text.
     """
     try:
-        done = subprocess.run(["dot", f"-T{form}"], input=source.encode(), capture_output=True, check=False)  # noqa: S603, S607
+        done = subprocess.run(["dot", f"-T{form}"], input=source.encode(), capture_output=True, check=False)  # noqa: S603, S607 - a fixed program, found on PATH
     except FileNotFoundError as error:
         raise GraphvizError("SVG and PNG need the program `dot` of graphviz, which is not installed") from error
     if done.returncode:

@@ -129,15 +129,15 @@ class SyncChart(Chart[SyncFacts]):
 
     idle = State("Idle", initial=True)
 
-    class online(State.Compound, name="Online"):  # noqa: N801
-        class syncing(State.Compound, name="Syncing"):  # noqa: N801
+    class online(State.Compound, name="Online"):
+        class syncing(State.Compound, name="Syncing"):
             headers = State("Downloading headers", initial=True, enter="download_headers")
             mnlist = State("Downloading masternode lists", enter="download_masternodes")
             cfheaders = State("Downloading filter headers", enter="download_filter_headers")
             filters = State("Downloading filters", enter="download_filters")
             blocks = State("Downloading blocks", enter="download_blocks")
 
-        class recovering(State.Compound, name="Recovering"):  # noqa: N801
+        class recovering(State.Compound, name="Recovering"):
             backoff = State("Backing off", initial=True, enter="back_off")
             restarting = State("Restarting phase", enter="restart_phase")
             switching = State("Switching peer", enter="switch_peer")

@@ -141,10 +141,10 @@ def test_wrong_activations_are_refused(activations: dict[str, int], message: str
 
 def test_the_same_peer_and_script_twice_counts_once() -> None:
     """In the order written; the port may be written out or not."""
-    config = Config.create("regtest", peers=("b", "a:19899", "b:19899"), watch=(SCRIPT, SCRIPT), datadir="/tmp/x")  # noqa: S108
+    config = Config.create("regtest", peers=("b", "a:19899", "b:19899"), watch=(SCRIPT, SCRIPT), datadir="/tmp/x")  # noqa: S108 - never opened
     assert config.peers == (Address("b", 19899), Address("a", 19899))
     assert config.watch == (bytes.fromhex(SCRIPT),)
-    assert config.datadir == Path("/tmp/x")  # noqa: S108
+    assert config.datadir == Path("/tmp/x")  # noqa: S108 - never opened
 
 
 def test_an_address_is_written_as_people_write_it() -> None:

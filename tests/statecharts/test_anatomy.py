@@ -16,8 +16,8 @@ from phasegate.statecharts.sync import SyncChart
 class Nested(Chart[Any]):
     """All that can be read: nesting, guards of both kinds, entry, exit and transition actions."""
 
-    class outer(State.Compound, name="Outer"):  # noqa: N801
-        class inner(State.Compound, name="Inner"):  # noqa: N801
+    class outer(State.Compound, name="Outer"):
+        class inner(State.Compound, name="Inner"):
             one = State(initial=True, enter="begin_one", exit=["end_one", "tidy"])
             two = State()
 
@@ -37,7 +37,7 @@ class Remembers(Chart[Any]):
 
     a = State(initial=True)
 
-    class b(State.Compound):  # noqa: N801
+    class b(State.Compound):
         c = State(initial=True)
         h = HistoryState()
         h.to(c)
@@ -50,11 +50,11 @@ class Remembers(Chart[Any]):
 class Parallel(Chart[Any]):
     """Uses parallel parts."""
 
-    class both(State.Parallel):  # noqa: N801
-        class one(State.Compound):  # noqa: N801
+    class both(State.Parallel):
+        class one(State.Compound):
             a = State(initial=True)
 
-        class two(State.Compound):  # noqa: N801
+        class two(State.Compound):
             b = State(initial=True)
 
     d = State(final=True)

@@ -44,7 +44,7 @@ class Remembering(StateChart[object]):
 
     out = State(initial=True)
 
-    class box(State.Compound):  # noqa: N801
+    class box(State.Compound):
         first = State(initial=True)
         second = State()
         past = HistoryState()
@@ -63,7 +63,7 @@ class Forgetting(StateChart[object]):
 
     out = State(initial=True)
 
-    class box(State.Compound):  # noqa: N801
+    class box(State.Compound):
         first = State(initial=True)
         second = State()
         past = HistoryState()
@@ -78,15 +78,15 @@ class Forgetting(StateChart[object]):
 class TwoRegions(StateChart[object]):
     """Two parallel regions, begun in the second state of each."""
 
-    start_configuration_values = ["one_b", "two_b"]  # noqa: RUF012
+    start_configuration_values = ["one_b", "two_b"]  # noqa: RUF012 - the library wants a list
 
-    class both(State.Parallel):  # noqa: N801
-        class one(State.Compound):  # noqa: N801
+    class both(State.Parallel):
+        class one(State.Compound):
             one_a = State(initial=True)
             one_b = State()
             flip_one = one_a.to(one_b) | one_b.to(one_a)
 
-        class two(State.Compound):  # noqa: N801
+        class two(State.Compound):
             two_a = State(initial=True)
             two_b = State()
             flip_two = two_a.to(two_b) | two_b.to(two_a)

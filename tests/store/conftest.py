@@ -118,12 +118,12 @@ class FaultyFile(apsw.VFSFile):
             raise apsw.FullError("the disk is full")
         super().xWrite(data, offset)
 
-    def xSync(self, flags: int) -> None:  # noqa: N802
+    def xSync(self, flags: int) -> None:  # noqa: N802 - SQLite's name
         if self._disk.fails_now():
             raise apsw.IOError("the disk does not answer")
         super().xSync(flags)
 
-    def xTruncate(self, size: int) -> None:  # noqa: N802
+    def xTruncate(self, size: int) -> None:  # noqa: N802 - SQLite's name
         if self._disk.fails_now():
             raise apsw.IOError("the disk does not answer")
         super().xTruncate(size)
@@ -134,7 +134,7 @@ class FaultyVFS(apsw.VFS):
         self._disk = disk
         super().__init__(name, base="")
 
-    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802
+    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802 - SQLite's name
         return FaultyFile(name, flags, self._disk)
 
 

@@ -1,0 +1,112 @@
+"""A Dash light client whose synchronisation is a statechart: every phase proven complete before the next begins.
+
+This is the public face; what `__all__` names is kept, everything else may change. The names are looked up when they
+are first used, so that `import phasegate` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from phasegate.consensus.faults import Fault, PeerMisbehaved
+    from phasegate.consensus.params import Network, network
+    from phasegate.engine.client import Client, ClientFailed, Status, open_client
+    from phasegate.engine.config import Config, Limits
+    from phasegate.engine.errors import ConfigError, LocalProtocolError
+    from phasegate.engine.events import (
+        Event,
+        Lagged,
+        Progress,
+        Rewound,
+        Subscription,
+        TransactionFound,
+        Transition,
+        Warned,
+    )
+    from phasegate.engine.progress import PHASES, PhaseRun
+    from phasegate.statecharts.peer import PeerChart
+    from phasegate.statecharts.sync import SyncChart
+    from phasegate.store import (
+        JournalRow,
+        StoreCorrupt,
+        StoredTransaction,
+        StoreError,
+        StoreFailed,
+        StoreLocked,
+        StoreMismatch,
+        Watermarks,
+    )
+
+    __version__: str
+
+__all__ = [
+    "PHASES",
+    "Client",
+    "ClientFailed",
+    "Config",
+    "ConfigError",
+    "Event",
+    "Fault",
+    "JournalRow",
+    "Lagged",
+    "Limits",
+    "LocalProtocolError",
+    "Network",
+    "PeerChart",
+    "PeerMisbehaved",
+    "PhaseRun",
+    "Progress",
+    "Rewound",
+    "Status",
+    "StoreCorrupt",
+    "StoreError",
+    "StoreFailed",
+    "StoreLocked",
+    "StoreMismatch",
+    "StoredTransaction",
+    "Subscription",
+    "SyncChart",
+    "TransactionFound",
+    "Transition",
+    "Warned",
+    "Watermarks",
+    "__version__",
+    "network",
+    "open_client",
+]
+
+_HOMES = {
+    "consensus.faults": ("Fault", "PeerMisbehaved"),
+    "consensus.params": ("Network", "network"),
+    "engine.client": ("Client", "ClientFailed", "Status", "open_client"),
+    "engine.config": ("Config", "Limits"),
+    "engine.errors": ("ConfigError", "LocalProtocolError"),
+    "engine.events": (
+        "Event", "Lagged", "Progress", "Rewound", "Subscription", "TransactionFound", "Transition", "Warned",
+    ),
+    "engine.progress": ("PHASES", "PhaseRun"),
+    "statecharts.peer": ("PeerChart",),
+    "statecharts.sync": ("SyncChart",),
+    "store": (
+        "JournalRow", "StoreCorrupt", "StoreError", "StoreFailed", "StoreLocked", "StoreMismatch", "StoredTransaction",
+        "Watermarks",
+    ),
+}  # fmt: skip
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        value: Any = import_module("importlib.metadata").version("phasegate")
+    elif name in _HOME_OF:
+        value = getattr(import_module(f"phasegate.{_HOME_OF[name]}"), name)
+    else:
+        raise AttributeError(f"module 'phasegate' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

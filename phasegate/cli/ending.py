@@ -1,0 +1,104 @@
+"""When a sync command ends, and how: the one place that decides it.
+
+A command ends by a signal, by a crash of the client, or by a verdict. Fully synced is a verdict with `--once`. Trouble
+is one at once, whatever the options, when every given peer is banned: nobody can come back in this run. Otherwise it
+is one when nothing was stored for the patience of `--give-up`: with `--once` always, without it only if no peer was
+ever met, because then an address, a port or a network is wrong and nothing would ever happen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import attrs
+import trio
+
+from phasegate.cli.refusal import Code
+from phasegate.engine.client import Status
+
+CHECK_EVERY = 0.05
+"""Seconds between two looks at the client."""
+
+
+@attrs.frozen
+class Terms:
+    """What was asked of the run: end when synced? Durations are seconds.
+
+    `linger` is how long to wait, when synced, for queued locks that make no progress; no locks are queued yet.
+    """
+
+    once: bool
+    give_up: float
+    linger: float
+
+
+@attrs.frozen
+class Ending:
+    """How a run ended: the chart's state just before, why, and the exit code."""
+
+    state: str
+    reason: str
+    code: Code
+
+
+class Watched(Protocol):
+    """What is looked at: a `Client`."""
+
+    last_progress: float
+
+    @property
+    def state(self) -> str:
+        """The active state of the sync chart."""
+
+    @property
+    def struggling(self) -> bool:
+        """Whether it is in trouble, or was and has stored nothing since."""
+
+    @property
+    def hopeless(self) -> str:
+        """Why no peer can be had any more."""
+
+    @property
+    def status(self) -> Status:
+        """State, reason and marks."""
+
+    @property
+    def peers(self) -> Sequence[object]:
+        """The ready peers."""
+
+    async def give_up(self) -> None:
+        """Be degraded instead of recovering."""
+
+
+class Judge:
+    """Looks at a running client until there is a verdict."""
+
+    def __init__(self, client: Watched, terms: Terms) -> None:
+        self._client = client
+        self._terms = terms
+        self._met = False
+
+    async def verdict(self) -> Ending:
+        """Wait for the end; a client that struggles in vain is made to give up."""
+        while True:
+            ending = self._look()
+            if ending is not None:
+                break
+            await trio.sleep(CHECK_EVERY)
+        if ending.code is Code.DEGRADED:
+            await self._client.give_up()
+        return ending
+
+    def _look(self) -> Ending | None:
+        client = self._client
+        self._met = self._met or bool(client.peers)
+        if client.state == "synced" and self._terms.once:
+            return Ending("synced", "", Code.SYNCED)
+        if client.struggling and (client.hopeless or self._out_of_patience()):
+            return Ending("degraded", client.hopeless or client.status.reason, Code.DEGRADED)
+        return None
+
+    def _out_of_patience(self) -> bool:
+        waited = trio.current_time() - self._client.last_progress
+        return (self._terms.once or not self._met) and waited >= self._terms.give_up

@@ -1,0 +1,115 @@
+"""The machine's view: one JSON object a line, each with `event` and `time` (docs/cli-events.schema.json).
+
+Hashes are in display order (reversed hex), scripts hex, amounts duffs, times seconds since 1970. Keys are added later,
+never renamed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from functools import singledispatch
+from typing import TYPE_CHECKING, Any
+
+from phasegate.engine.events import Event, Lagged, Progress, Rewound, TransactionFound, Transition, Warned
+
+if TYPE_CHECKING:
+    from phasegate.cli.summary import Summary
+    from phasegate.store import JournalRow
+
+Fields = dict[str, Any]
+
+
+def write_line(event: str, when: float | None, fields: Fields) -> None:
+    """Write one line to standard out, at once; `when` None means now."""
+    moment = time.time() if when is None else when
+    line = json.dumps({"event": event, "time": round(moment, 3), **fields}, allow_nan=False)
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+class JsonLines:
+    """Shows events as lines."""
+
+    def show(self, event: Event) -> None:
+        """One line."""
+        name, when, fields = as_line(event)
+        write_line(name, when, fields)
+
+    def close(self) -> None:
+        """Nothing is held back."""
+
+    def sum_up(self, summary: Summary) -> None:
+        """The last line."""
+        write_line("summary", None, summary.as_dict())
+
+
+@singledispatch
+def as_line(event: Event) -> tuple[str, float | None, Fields]:
+    """The name, time and other keys of an event's line."""
+    raise TypeError(f"{type(event).__name__} is not an event")
+
+
+@as_line.register
+def _(event: Transition) -> tuple[str, float | None, Fields]:
+    return "transition", event.time, _step(event.source, event.target, event.trigger, event.reason, event.facts)
+
+
+@as_line.register
+def _(event: Progress) -> tuple[str, float | None, Fields]:
+    return "progress", event.time, {
+        "phase": event.phase,
+        "done": event.done,
+        "total": event.total,
+        "percent": round(event.percent, 2),
+        "rate": round(event.rate, 1),
+        "eta": None if event.eta is None else round(event.eta, 1),
+        "overall": round(event.overall, 2),
+    }  # fmt: skip
+
+
+@as_line.register
+def _(event: TransactionFound) -> tuple[str, float | None, Fields]:
+    return "transaction", event.time, {
+        "row_id": event.row_id,
+        "txid": event.txid[::-1].hex(),
+        "height": event.height,
+        "scripts": [script.hex() for script in event.scripts],
+        "received": event.received,
+        "sent": event.sent,
+    }  # fmt: skip
+
+
+@as_line.register
+def _(event: Rewound) -> tuple[str, float | None, Fields]:
+    return "rewound", event.time, {"old_tip": event.old_tip, "fork_height": event.fork_height}
+
+
+@as_line.register
+def _(event: Warned) -> tuple[str, float | None, Fields]:
+    return "warning", event.time, {"code": event.code, "message": event.message}
+
+
+@as_line.register
+def _(event: Lagged) -> tuple[str, float | None, Fields]:
+    return "warning", None, {"code": "lagged", "message": f"{event.count} events were dropped: output is too slow"}
+
+
+def journal_line(row: JournalRow) -> Fields:
+    """The keys of a stored transition, the same as those of a live one.
+
+    Raises:
+        StoreCorrupt: the stored facts cannot be read.
+    """
+    from phasegate.store import StoreCorrupt
+
+    try:
+        facts = dict(json.loads(row.facts_json))
+    except (TypeError, ValueError) as error:
+        raise StoreCorrupt(f"the facts of journal row {row.row_id} are damaged", table="journal") from error
+    return _step(row.source, row.target, row.event, row.reason, facts)
+
+
+def _step(source: str, target: str, trigger: str, reason: str, facts: Any) -> Fields:
+    return {"from": source, "to": target, "trigger": trigger, "reason": reason, "facts": dict(facts)}

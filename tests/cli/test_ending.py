@@ -1,0 +1,106 @@
+"""When a sync command ends, decided on a clock that jumps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock
+
+from phasegate.cli.ending import Ending, Judge, Terms
+from phasegate.cli.refusal import Code
+from phasegate.engine.inquiry import Status
+from phasegate.store import Watermarks
+
+MARKS = Watermarks(0, 0, b"", 0, None, b"", -1, b"", -1, -1, 0, 0, 0)
+
+
+@attrs.define
+class Pretender:
+    """A client that is whatever the test says."""
+
+    state: str = "headers"
+    struggling: bool = False
+    hopeless: str = ""
+    peers: list[object] = attrs.field(factory=list)
+    last_progress: float = attrs.field(factory=trio.current_time)
+    gave_up: bool = False
+
+    @property
+    def status(self) -> Status:
+        return Status(self.state, "nobody answers", MARKS)
+
+    async def give_up(self) -> None:
+        self.gave_up = True
+
+
+Story = Callable[[Pretender], None]
+
+
+async def judged(client: Pretender, *, once: bool, within: float = 1000.0) -> tuple[Ending | None, float]:
+    """The verdict, None when there is none within that many seconds, and how long it took."""
+    began = trio.current_time()
+    with trio.move_on_after(within):
+        ending = await Judge(client, Terms(once=once, give_up=15.0, linger=5.0)).verdict()
+        return ending, trio.current_time() - began
+    return None, within
+
+
+@pytest.mark.trio
+async def test_synced_ends_only_with_once(autojump_clock: MockClock) -> None:
+    """Fully synced is the end with --once; without it the client goes on following the tip."""
+    assert await judged(Pretender("synced"), once=True) == (Ending("synced", "", Code.SYNCED), 0.0)
+    assert (await judged(Pretender("synced"), once=False))[0] is None
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("state", ["headers", "switching", "degraded"])
+async def test_trouble_ends_when_patience_does(autojump_clock: MockClock, state: str) -> None:
+    """Another attempt is no progress: in whatever state, the run ends --give-up seconds after the last stored thing."""
+    client = Pretender(state, struggling=True)
+    ending, seconds = await judged(client, once=True)
+    assert ending == Ending("degraded", "nobody answers", Code.DEGRADED)
+    assert seconds == pytest.approx(15.0, abs=0.1)
+    assert client.gave_up
+
+
+@pytest.mark.trio
+async def test_stored_progress_renews_patience(autojump_clock: MockClock) -> None:
+    """Who stores something is given the whole time again."""
+    client = Pretender(struggling=True)
+    async with trio.open_nursery() as nursery:
+
+        async def progress() -> None:
+            await trio.sleep(10)
+            client.last_progress = trio.current_time()
+
+        nursery.start_soon(progress)
+        _, seconds = await judged(client, once=True)
+    assert seconds == pytest.approx(25.0, abs=0.1)
+
+
+@pytest.mark.trio
+async def test_a_slow_sync_without_trouble_is_not_given_up(autojump_clock: MockClock) -> None:
+    """Waiting for a first answer is no failure; the engine's own timeouts make one of it."""
+    assert (await judged(Pretender("headers"), once=True))[0] is None
+
+
+@pytest.mark.trio
+async def test_without_once_only_a_first_meeting_is_awaited(autojump_clock: MockClock) -> None:
+    """A client that never met a peer has a wrong address; one that lost its peers waits for them."""
+    met = Pretender("waiting", struggling=True, peers=[object()])
+    assert (await judged(met, once=False))[0] is None
+    ending, seconds = await judged(Pretender("waiting", struggling=True), once=False)
+    assert ending is not None
+    assert ending.code is Code.DEGRADED
+    assert seconds == pytest.approx(15.0, abs=0.1)
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("once", [True, False])
+async def test_without_hope_it_ends_at_once(autojump_clock: MockClock, once: bool) -> None:
+    """When every peer is banned nothing is waited for, and the bans are the reason."""
+    client = Pretender("degraded", struggling=True, hopeless="1.2.3.4:9999: bad-filter", peers=[])
+    assert await judged(client, once=once) == (Ending("degraded", "1.2.3.4:9999: bad-filter", Code.DEGRADED), 0.0)

@@ -1,0 +1,138 @@
+"""`phasegate simnet`: one line says where it listens, one line says what is wrong."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phasegate.consensus.params import REGTEST, SIMNET
+from phasegate.p2p.framing import FrameDecoder, encode_frame
+from phasegate.p2p.handshake import our_version
+from phasegate.p2p.simnet.generated import generate
+
+COMMAND = (sys.executable, "-m", "phasegate", "simnet")
+
+
+@contextmanager
+def node(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+    """A running node and its first line."""
+    with subprocess.Popen([*COMMAND, "--port", "0", *arguments], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process, json.loads(process.stdout.readline())
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_line_tells_everything(end: signal.Signals) -> None:
+    """It listens when it says so, describes its chain, and ends cleanly and quietly on a signal."""
+    with node("--blocks", "60", "--seed", "4") as (process, line):
+        chain = generate(60, 4)
+        port = line.pop("port")
+        assert line == {
+            "event": "listening",
+            "host": "127.0.0.1",
+            "network": "simnet",
+            "height": 60,
+            "tip": chain.tip_hash[::-1].hex(),
+            "watch": list(chain.watch),
+            "expected": chain.expected,
+        }
+        assert greeted(port, SIMNET.magic) == "version"
+        process.send_signal(end)
+        assert process.stdout is not None
+        assert process.stdout.read() == ""
+        assert process.wait() == 0
+
+
+def greeted(port: int, magic: bytes) -> str:
+    """The command of the first frame that a node answers to a version."""
+    with socket.create_connection(("127.0.0.1", port)) as peer:
+        peer.sendall(encode_frame(magic, "version", our_version(nonce=1, time=0).to_payload(70240)))
+        decoder = FrameDecoder(magic)
+        while (frame := decoder.next_frame()) is None:
+            decoder.receive_data(peer.recv(4096))
+        return frame.command
+
+
+def test_a_fork_differs_above_its_height() -> None:
+    """--fork-at serves the fork of the same seed."""
+    with node("--blocks", "30", "--seed", "4", "--fork-at", "20") as (_, line):
+        assert line["tip"] == generate(30, 4, fork_at=20).tip_hash[::-1].hex()
+
+
+def test_a_recording_is_served(capture: Path) -> None:
+    """--recording serves regtest at the recorded height."""
+    with node("--recording", str(capture)) as (_, line):
+        assert (line["network"], line["height"], len(line["watch"])) == ("regtest", 356, 12)
+        assert len(line["expected"]["transactions"]) == 17
+        assert greeted(line["port"], REGTEST.magic) == "version"
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--port", "99999"), "99999 is no port"),
+        (("--port", "x"), "valid integer"),
+        (("--blocks", "-1"), "-1 blocks"),
+        (("--blocks", "5", "--fork-at", "6"), "cannot fork at 6"),
+        (("--blocks", "5", "--lie", "nonsense"), "wrong-pow, broken-link"),
+        (("--blocks", "5", "--lie", "wrong-pow@6"), "'6' is no height"),
+        (("--recording", "/nowhere", "--blocks", "5"), "cannot be combined"),
+        (("--recording", "/nowhere"), "no recording in /nowhere"),
+        (("--blocks", "5", "--log", "/nowhere/log"), "/nowhere/log: No such file"),
+        (("--blocks", "5", "--delay", "-1"), "delay of -1.0"),
+        (("--blocks", "5", "--host", "256.256.256.256"), "256.256.256.256:"),
+    ],
+)
+def test_what_cannot_be_gets_one_line(arguments: tuple[str, ...], said: str) -> None:
+    """A wrong argument ends with exit code 2 and one line that names it, never a traceback."""
+    result = run(*arguments)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert said in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_port_in_use_gets_one_line() -> None:
+    """Two nodes cannot listen on one port."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        result = run("--blocks", "5", "--port", port)
+    assert result.returncode == 2
+    assert f"127.0.0.1:{port}" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_the_log_has_a_line_for_each_request(tmp_path: Path) -> None:
+    """A getheaders over TCP is logged at once."""
+    log = tmp_path / "requests.jsonl"
+    with node("--blocks", "20", "--log", str(log)) as (_, line):
+        with socket.create_connection(("127.0.0.1", line["port"])) as peer:
+            version = our_version(nonce=1, time=0).to_payload(70240)
+            locator = (70240).to_bytes(4, "little") + b"\x01" + bytes(64)
+            for command, payload in (("version", version), ("verack", b""), ("getheaders", locator)):
+                peer.sendall(encode_frame(SIMNET.magic, command, payload))
+            decoder = FrameDecoder(SIMNET.magic)
+            while (frame := decoder.next_frame()) is None or frame.command != "headers":
+                decoder.receive_data(peer.recv(4096) if frame is None else b"")
+            port = peer.getsockname()[1]
+            peer.shutdown(socket.SHUT_WR)
+            assert peer.recv(4096) == b""
+        (entry,) = [json.loads(text) for text in log.read_text().splitlines()]
+    del entry["time"]
+    assert entry == {"peer": f"127.0.0.1:{port}", "command": "getheaders", "from": 1, "to": 20, "served": 20}

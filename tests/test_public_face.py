@@ -1,0 +1,41 @@
+"""What `import phasegate` promises."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import phasegate
+
+
+def test_the_surface_is_this() -> None:
+    """Names are added here on purpose, and never vanish."""
+    assert set(phasegate.__all__) == {
+        "PHASES", "Client", "ClientFailed", "Config", "ConfigError", "Event", "Fault", "JournalRow", "Lagged", "Limits",
+        "LocalProtocolError", "Network", "PeerChart", "PeerMisbehaved", "PhaseRun", "Progress", "Rewound", "Status",
+        "StoreCorrupt", "StoreError", "StoreFailed", "StoreLocked", "StoreMismatch", "StoredTransaction",
+        "Subscription", "SyncChart", "TransactionFound", "Transition", "Warned", "Watermarks", "__version__", "network",
+        "open_client",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", phasegate.__all__)
+def test_each_name_is_there(name: str) -> None:
+    """Every promised name can be had, and is listed by dir()."""
+    assert getattr(phasegate, name) is not None
+    assert name in dir(phasegate)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    """As of any module."""
+    with pytest.raises(AttributeError, match="nonsense"):
+        phasegate.nonsense  # noqa: B018 - the look-up is the test
+
+
+def test_the_import_is_light() -> None:
+    """`import phasegate` loads none of its folders, and the command line no engine, store or bars."""
+    for module, heavy in (("phasegate", "phasegate.engine"), ("phasegate.cli", "numpy"), ("phasegate.cli", "rich")):
+        code = f"import sys, {module}; sys.exit({heavy!r} in sys.modules)"
+        assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0, heavy
