@@ -105,11 +105,11 @@ class SyncBindings(Bindings):
 
     def classify(self, state: str, error: Exception) -> Post | None:  # noqa: ARG002 - the signature is the base class's
         """A failure asks the policy; anything else is a crash, and its error is kept."""
-        worst = leaves(error)
-        for leaf in worst:
+        causes = leaves(error)
+        for leaf in causes:
             if not isinstance(leaf, (Failure, PeerGone, PeerMisbehaved)):
                 return Post("crash", f"{type(leaf).__name__}: {leaf}", cause=self._crash(error))
-        return self._failed(worst[0])
+        return self._failed(causes[0])
 
     def _crash(self, error: Exception) -> Exception:
         self.crashed = error

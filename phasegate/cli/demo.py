@@ -96,7 +96,7 @@ def _node(blocks: int, seed: int) -> Iterator[Listening]:
 
 
 def _first_words(process: subprocess.Popen[str]) -> Listening:
-    assert process.stdout is not None, "it is a pipe"  # noqa: S101 - mypy is told what the chart guarantees
+    assert process.stdout is not None, "it is a pipe"  # noqa: S101 - PIPE was asked for above
     line = process.stdout.readline()
     if not line:
         refuse("demo", "the simulated node ended before it listened", Code.FAILED)
