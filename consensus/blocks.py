@@ -38,6 +38,7 @@ class FoundTransaction:
         scripts: the watched scripts it touches, distinct and sorted.
         received: duffs paid to watched scripts.
         sent: duffs of the watched coins that it spends.
+        inputs: everything that it spends; none for a coinbase.
     """
 
     txid: bytes
@@ -45,6 +46,7 @@ class FoundTransaction:
     scripts: tuple[bytes, ...]
     received: int
     sent: int
+    inputs: tuple[OutPoint, ...] = ()
 
 
 @attrs.frozen
@@ -120,13 +122,17 @@ class _Scan:
         ]
         self.created.update({coin.outpoint: coin for coin in received})
         if touched := {coin.script for coin in (*sent, *received)}:
-            values = _sum(received), _sum(sent)
+            values = _sum(received), _sum(sent), _inputs(tx)
             self.transactions.append(FoundTransaction(tx.txid, position, tuple(sorted(touched)), *values))
 
     def _known(self, outpoint: OutPoint) -> Coin | None:
         if outpoint in self.spent:
             return None
         return self.created.get(outpoint) or self.coins.get(outpoint)
+
+
+def _inputs(tx: Transaction) -> tuple[OutPoint, ...]:
+    return () if tx.is_coinbase else tuple([txin.prevout for txin in tx.inputs])
 
 
 def _sum(coins: list[Coin]) -> int:

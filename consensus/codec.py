@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from phasegate.consensus.faults import Malformed
 
@@ -61,11 +61,15 @@ class Reader:
         value: int = form.unpack(self.take(form.size))[0]
         return value
 
+    def record(self, form: struct.Struct) -> tuple[Any, ...]:
+        """Fields of fixed sizes, read at once."""
+        return form.unpack(self.take(form.size))
+
     def u8(self) -> int:
         return self.take(1)[0]
 
     def u16(self) -> int:
-        return self._unpack(_U16)
+        return int.from_bytes(self.take(2), "little")
 
     def i16(self) -> int:
         return self._unpack(_I16)

@@ -1,8 +1,10 @@
 """The rules that a chain of block headers must keep [Core validation.cpp], checked one batch at a time.
 
-What the rules need to know of the past fits in a `ChainTip`: height, hash, work and the times and bits of the newest 24
-headers (24 for DarkGravityWave, 11 of them for the median time). `extend` takes a tip and raw headers and returns a new
-tip, or raises at the first header that breaks a rule; nothing else is kept, so that a fork is just another tip.
+What the rules need to know of the past fits in a `ChainTip`: height, hash, work and the times and bits of the newest
+headers (24 for DarkGravityWave, 11 of them for the median time, up to 576 for the rule of the first testnet blocks).
+`extend` takes a tip and raw headers and returns a new tip, or raises at the first header that breaks a rule; nothing
+else is kept, so that a fork is just another tip. `follow` does the same where the past is not known: it begins with
+what a header says alone and with its links, and judges times and difficulty from where enough headers are known.
 
 The loop is one flat function over plain integers on purpose: it runs once for each header of the chain.
 """
@@ -14,9 +16,11 @@ from collections.abc import Sequence
 
 import attrs
 
+from phasegate.consensus.checkpoints import between, check_checkpoint
 from phasegate.consensus.difficulty import (
-    WINDOW,
+    MEDIAN_SPAN,
     compact_to_target,
+    context_size,
     next_target,
     target_to_compact,
     work_of,
@@ -29,8 +33,11 @@ __all__ = [
     "ChainTip",
     "CheckedHeaders",
     "compact_to_target",
+    "context_size",
     "expected_bits",
     "extend",
+    "first_judged",
+    "follow",
     "genesis_tip",
     "locator_heights",
     "median_time",
@@ -39,7 +46,6 @@ __all__ = [
     "work_of",
 ]
 
-MEDIAN_SPAN = 11
 MAX_AHEAD = 2 * 60 * 60
 """Seconds that a header may be ahead of the clock."""
 _FORM = struct.Struct("<i32s32sIII")
@@ -54,7 +60,7 @@ class ChainTip:
         height: of the tip.
         hash: of the tip, 32 bytes in wire order.
         work: of the whole chain, genesis and tip included.
-        window: `(time, bits)` of the newest 24 headers at most, oldest first, the tip's last.
+        window: `(time, bits)` of the newest headers, `context_size` of them, oldest first, the tip's last.
     """
 
     height: int
@@ -93,16 +99,16 @@ def tip_from(network: Network, height: int, hash: bytes, work: int, recent: byte
         height: of the tip.
         hash: of the tip, wire order.
         work: of the whole chain up to the tip.
-        recent: the raw headers that end in the tip, 24 of them unless the chain is shorter.
+        recent: the raw headers that end in the tip, at least `context_size(network, height)` of them.
 
     Raises:
         ValueError: `recent` is not whole headers, too few of them, or none.
     """
-    needed = min(height + 1, MEDIAN_SPAN if network.no_retargeting else WINDOW)
+    needed = context_size(network, height)
     if len(recent) % HEADER_SIZE or len(recent) < needed * HEADER_SIZE:
         raise ValueError(f"a tip at height {height} needs {needed} headers of 80 bytes, not {len(recent)} bytes")
     window = [(time, bits) for _, _, _, time, bits, _ in _FORM.iter_unpack(recent)]
-    return ChainTip(height, hash, work, tuple(window[-WINDOW:]))
+    return ChainTip(height, hash, work, tuple(window[-needed:]))
 
 
 def median_time(window: Sequence[tuple[int, int]]) -> int:
@@ -119,33 +125,61 @@ def expected_bits(network: Network, tip: ChainTip, new_time: int) -> int:
     """The bits that a header after `tip` with time `new_time` must state.
 
     Raises:
-        ValueError: the rules that hold there are not built in.
+        ValueError: checkpoints vouch for that height instead of a rule.
     """
     times = [time for time, _ in tip.window]
     targets = [compact_to_target(bits) for _, bits in tip.window]
     return target_to_compact(next_target(network, tip.height + 1, times, targets, new_time))
 
 
-def extend(network: Network, tip: ChainTip, raw: bytes, now: int) -> CheckedHeaders:
-    """The headers `raw` judged as the continuation of `tip`.
+def first_judged(network: Network, tip: ChainTip) -> int:
+    """The lowest height above `tip` whose difficulty its window, and what follows it, suffices to judge."""
+    vouched = max(0, network.linked_until - 1 - tip.height)
+    height, known = tip.height + vouched, len(tip.window) + vouched
+    while known < context_size(network, height):
+        height, known = height + 1, known + 1
+    return height + 1
+
+
+def extend(network: Network, tip: ChainTip, raw: bytes, now: int, hashes: bytes = b"") -> CheckedHeaders:
+    """The headers `raw` judged as the continuation of `tip`, by every rule of their heights.
+
+    Below `network.linked_until` the checkpoints stand in for the difficulty rules.
 
     Args:
         network: whose rules apply.
         tip: what they claim to continue.
         raw: any number of 80-byte headers, concatenated.
         now: seconds since 1970.
+        hashes: X11 of each header, 32 bytes each, where the caller has computed them already; never a peer's word.
 
     Raises:
         PeerMisbehaved: BROKEN_HEADER_LINK, BAD_DIFFICULTY, BAD_PROOF_OF_WORK, BAD_HEADER_TIME,
-            HEADER_FROM_THE_FUTURE or BAD_HEADER_VERSION,
+            HEADER_FROM_THE_FUTURE, BAD_HEADER_VERSION or CHECKPOINT_CONTRADICTED,
             naming the height of the first header that breaks a rule.
-        ValueError: `raw` is not whole headers, or the rules of these heights are not built in.
+        ValueError: `raw` is not whole headers, or the tip does not hold what the next header is judged by.
     """
-    hashes = x11_many(raw)
+    if len(tip.window) < (needed := context_size(network, tip.height)):
+        raise ValueError(f"a tip at height {tip.height} needs {needed} headers, not {len(tip.window)}")
+    return follow(network, tip, raw, now, hashes)
+
+
+def follow(network: Network, tip: ChainTip, raw: bytes, now: int, hashes: bytes = b"") -> CheckedHeaders:
+    """As `extend`, for a tip whose past is not, or not yet, known: it may hold fewer headers, or none.
+
+    Times are judged from where 11 headers are known, difficulty from `first_judged`; before that each header must
+    only prove the work that it claims itself.
+    """
+    hashes = hashes or x11_many(raw)
+    if len(hashes) * HEADER_SIZE != len(raw) * 32:
+        raise ValueError(f"{len(hashes)} bytes of hashes do not go with {len(raw)} bytes of headers")
     times = [time for time, _ in tip.window]
     all_bits = [bits for _, bits in tip.window]
     targets = [compact_to_target(bits) for bits in all_bits]
     height, last, work = tip.height, tip.hash, tip.work
+    judged = first_judged(network, tip)
+    timed = height + 1 + (0 if len(times) > height else max(0, MEDIAN_SPAN - len(times)))
+    known = between(network, height + 1, height + len(hashes) // 32)
     for at, (version, prev, _root, time, bits, _nonce) in enumerate(_FORM.iter_unpack(raw)):
         height += 1
         if prev != last:
@@ -154,17 +188,28 @@ def extend(network: Network, tip: ChainTip, raw: bytes, now: int) -> CheckedHead
         target = _target(bits, network.pow_limit, height)
         if int.from_bytes(last, "little") > target:
             raise _broken(Fault.BAD_PROOF_OF_WORK, height, "its hash misses its own target")
-        if bits != (due := target_to_compact(next_target(network, height, times, targets, time))):
-            raise _broken(Fault.BAD_DIFFICULTY, height, f"bits {bits:08x} instead of {due:08x}")
-        _check_time(time, times, now, height)
+        if height >= judged:
+            _check_bits(height, bits, target_to_compact(next_target(network, height, times, targets, time)))
+        if height >= timed and time <= _median(times):
+            raise _broken(Fault.BAD_HEADER_TIME, height, "its time is not after the median of the 11 headers before it")
+        if time > now + MAX_AHEAD:
+            raise _broken(Fault.HEADER_FROM_THE_FUTURE, height, f"its time is {time - now} s ahead of our clock")
         if version < 4:
             _check_version(network, version, height)
+        if height in known:
+            check_checkpoint(network, height, last)
         work += (1 << 256) // (target + 1)
         times.append(time)
         targets.append(target)
         all_bits.append(bits)
-    window = tuple(zip(times[-WINDOW:], all_bits[-WINDOW:], strict=True))
+    kept = context_size(network, height)
+    window = tuple(zip(times[-kept:], all_bits[-kept:], strict=True))
     return CheckedHeaders(tip.height + 1, raw, hashes, ChainTip(height, last, work, window), tip)
+
+
+def _check_bits(height: int, bits: int, due: int) -> None:
+    if bits != due:
+        raise _broken(Fault.BAD_DIFFICULTY, height, f"bits {bits:08x} instead of {due:08x}")
 
 
 def _target(bits: int, limit: int, height: int) -> int:
@@ -175,13 +220,6 @@ def _target(bits: int, limit: int, height: int) -> int:
     if target > limit:
         raise _broken(Fault.BAD_DIFFICULTY, height, f"bits {bits:08x} are easier than the limit")
     return target
-
-
-def _check_time(time: int, times: Sequence[int], now: int, height: int) -> None:
-    if time <= _median(times):
-        raise _broken(Fault.BAD_HEADER_TIME, height, "its time is not after the median of the 11 headers before it")
-    if time > now + MAX_AHEAD:
-        raise _broken(Fault.HEADER_FROM_THE_FUTURE, height, f"its time is {time - now} s ahead of our clock")
 
 
 def _check_version(network: Network, version: int, height: int) -> None:

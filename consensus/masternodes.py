@@ -9,11 +9,12 @@ Applied to the list of its base block it must lead to exactly these two. A list 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 
 import attrs
 
-from phasegate.consensus.codec import Reader, compact_size, u16, u32
+from phasegate.consensus.codec import Reader, compact_size, u16, u32, var_bytes
 from phasegate.consensus.faults import Fault, Malformed, PeerMisbehaved
 from phasegate.consensus.masternode_entry import OLDEST_PROTOCOL, PROTOCOL_ENTRY_VERSION, MasternodeEntry
 from phasegate.consensus.merkle import PartialMerkleTree, merkle_root
@@ -22,7 +23,7 @@ from phasegate.consensus.primitives import COINBASE, BlockHeader, CoinbasePayloa
 from phasegate.consensus.quorums import MAX_MASTERNODES, QuorumCommitment, quorum_root
 from phasegate.consensus.x11 import x11
 
-__all__ = ["MasternodeEntry", "MasternodeListDiff", "MasternodeState", "apply_diff"]
+__all__ = ["MasternodeEntry", "MasternodeListDiff", "MasternodeState", "apply_diff", "apply_unanchored"]
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -32,8 +33,9 @@ ChainLockSignature = tuple[bytes, tuple[int, ...]]
 PROTOCOL_VERSION_FIRST = 70229
 PROTOCOL_CL_SIGNATURES = 70230
 MAX_QUORUMS = 4096
+_VERSION = 1
 _SMALLEST_ENTRY, _SMALLEST_COMMITMENT = 137, 309
-_STORED_FORM = 1
+_WITHOUT_CHAINLOCK, _WITH_CHAINLOCK = 1, 2
 _STORED_PROTOCOL = PROTOCOL_ENTRY_VERSION
 
 
@@ -71,10 +73,16 @@ class MasternodeListDiff:
         version = r.u16() if protocol_version >= PROTOCOL_VERSION_FIRST else 1
         head = r.hash32(), r.hash32(), PartialMerkleTree.parse(r), Transaction.parse(r)
         version = version if protocol_version >= PROTOCOL_VERSION_FIRST else r.u16()
+        if version != _VERSION:
+            raise Malformed(f"mnlistdiff version {version} is unknown")
         return cls(
             *head,
             r.many(MAX_MASTERNODES, Reader.hash32, at_least=32, what="deleted count"),
-            r.many(MAX_MASTERNODES, lambda r: MasternodeEntry.parse(r, protocol_version), at_least=_SMALLEST_ENTRY),
+            r.many(
+                MAX_MASTERNODES,
+                partial(MasternodeEntry.parse, protocol_version=protocol_version),
+                at_least=_SMALLEST_ENTRY,
+            ),
             r.many(MAX_QUORUMS, _parse_key, at_least=33, what="deleted quorum count"),
             r.many(MAX_QUORUMS, QuorumCommitment.parse, at_least=_SMALLEST_COMMITMENT, what="quorum count"),
             r.many(MAX_QUORUMS, _parse_signature, at_least=97) if protocol_version >= PROTOCOL_CL_SIGNATURES else (),
@@ -113,12 +121,17 @@ def _listed(items: Iterable[bytes]) -> bytes:
 
 @attrs.frozen
 class MasternodeState:
-    """The masternodes and active quorums after one block; the mappings are never changed."""
+    """The masternodes and active quorums after one block; the mappings are never changed.
+
+    `chainlock` is the signature of the newest ChainLock that the block's coinbase states: 96 bytes, zeros for none,
+    empty before V20; None when that coinbase was not seen. Quorums whose work block this is draw their members by it.
+    """
 
     height: int
     block_hash: bytes
     entries: Mapping[bytes, MasternodeEntry]
     quorums: Mapping[QuorumKey, QuorumCommitment]
+    chainlock: bytes | None = attrs.field(default=None, eq=False)
 
     @classmethod
     def empty(cls, network: Network) -> MasternodeState:
@@ -147,7 +160,10 @@ class MasternodeState:
         """The form kept on disk: canonical, equal states give equal bytes."""
         entries = [self.entries[key].to_bytes(_STORED_PROTOCOL) for key in sorted(self.entries)]
         quorums = [self.quorums[key].to_bytes() for key in sorted(self.quorums)]
-        return bytes((_STORED_FORM,)) + u32(self.height) + self.block_hash + _listed(entries) + _listed(quorums)
+        form, lock = _WITHOUT_CHAINLOCK, b""
+        if self.chainlock is not None:
+            form, lock = _WITH_CHAINLOCK, var_bytes(self.chainlock)
+        return bytes((form,)) + u32(self.height) + self.block_hash + lock + _listed(entries) + _listed(quorums)
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> MasternodeState:
@@ -157,15 +173,16 @@ class MasternodeState:
             Malformed: anything else.
         """
         r = Reader(raw, "stored masternode list")
-        if (form := r.u8()) != _STORED_FORM:
+        if (form := r.u8()) not in (_WITHOUT_CHAINLOCK, _WITH_CHAINLOCK):
             raise Malformed(f"stored masternode list of form {form} is unknown")
         height, block_hash = r.u32(), r.hash32()
+        chainlock = r.var_bytes(96) if form == _WITH_CHAINLOCK else None
         entries = r.many(
             MAX_MASTERNODES, lambda r: MasternodeEntry.parse(r, _STORED_PROTOCOL), at_least=_SMALLEST_ENTRY
         )
         quorums = r.many(MAX_QUORUMS, QuorumCommitment.parse, at_least=_SMALLEST_COMMITMENT)
         r.end()
-        state = cls(height, block_hash, {e.pro_tx_hash: e for e in entries}, {q.key: q for q in quorums})
+        state = cls(height, block_hash, {e.pro_tx_hash: e for e in entries}, {q.key: q for q in quorums}, chainlock)
         if state.to_bytes() != raw:
             raise Malformed("stored masternode list is not in canonical order")
         return state
@@ -187,15 +204,35 @@ def apply_diff(
         PeerMisbehaved: UNFITTING_REPLY when base or block are others; BAD_MERKLE_PROOF; BAD_COINBASE;
             BAD_MASTERNODE_DIFF when it does not fit the base; BAD_MASTERNODE_ROOT; BAD_QUORUM_ROOT.
     """
-    _check_ends(network, state, diff, header_raw, height)
-    _check_proof(diff, header_raw, height)
-    payload = _coinbase_payload(diff.coinbase, height)
+    _check_base(network, state, diff, height)
+    if diff.block_hash != x11(header_raw):
+        raise PeerMisbehaved(Fault.UNFITTING_REPLY, f"height {height}: the difference leads to another block")
+    if _proven_root(diff, height) != BlockHeader.from_bytes(header_raw).merkle_root:
+        raise PeerMisbehaved(Fault.BAD_MERKLE_PROOF, f"height {height}: the coinbase proof leads to another root")
+    return _after(state, diff, _coinbase_payload(diff.coinbase, height))
+
+
+def apply_unanchored(network: Network, state: MasternodeState, diff: MasternodeListDiff) -> MasternodeState:
+    """The state after `diff` if its coinbase is that of its block, which only a header can tell.
+
+    Raises:
+        PeerMisbehaved: as `apply_diff`, except for what takes the header.
+    """
+    payload = _coinbase_payload(diff.coinbase, None)
+    _check_base(network, state, diff, payload.height)
+    _proven_root(diff, payload.height)
+    return _after(state, diff, payload)
+
+
+def _after(state: MasternodeState, diff: MasternodeListDiff, payload: CoinbasePayload) -> MasternodeState:
+    height = payload.height
     _check_signature_indexes(diff, height)
     after = MasternodeState(
         height,
         diff.block_hash,
         _changed(state.entries, diff.deleted, [(e.pro_tx_hash, e) for e in diff.added], height, "masternode"),
         _changed(state.quorums, diff.deleted_quorums, _new_quorums(state, diff, height), height, "quorum"),
+        payload.best_cl_signature,
     )
     if after.merkle_root() != payload.masternode_root:
         raise PeerMisbehaved(Fault.BAD_MASTERNODE_ROOT, f"height {height}: the masternode list misses its root")
@@ -204,40 +241,35 @@ def apply_diff(
     return after
 
 
-def _check_ends(
-    network: Network, state: MasternodeState, diff: MasternodeListDiff, header_raw: bytes, height: int
-) -> None:
+def _check_base(network: Network, state: MasternodeState, diff: MasternodeListDiff, height: int) -> None:
     from_genesis = diff.base_hash == bytes(32) and state.block_hash == x11(network.genesis)
     if diff.base_hash != state.block_hash and not from_genesis:
         raise PeerMisbehaved(Fault.UNFITTING_REPLY, f"height {height}: the difference starts from another block")
-    if diff.block_hash != x11(header_raw):
-        raise PeerMisbehaved(Fault.UNFITTING_REPLY, f"height {height}: the difference leads to another block")
 
 
-def _check_proof(diff: MasternodeListDiff, header_raw: bytes, height: int) -> None:
+def _proven_root(diff: MasternodeListDiff, height: int) -> bytes:
     root, matches = diff.proof.extract()
-    if root != BlockHeader.from_bytes(header_raw).merkle_root:
-        raise PeerMisbehaved(Fault.BAD_MERKLE_PROOF, f"height {height}: the coinbase proof leads to another root")
     if matches != ((0, diff.coinbase.txid),):
         raise PeerMisbehaved(Fault.BAD_MERKLE_PROOF, f"height {height}: the proof is not of the coinbase alone")
+    return root
 
 
-def _coinbase_payload(coinbase: Transaction, height: int) -> CoinbasePayload:
+def _coinbase_payload(coinbase: Transaction, height: int | None) -> CoinbasePayload:
     if coinbase.type != COINBASE:
         raise PeerMisbehaved(Fault.BAD_COINBASE, f"height {height}: coinbase of type {coinbase.type}")
     try:
         payload = CoinbasePayload.from_bytes(coinbase.payload)
     except Malformed as error:
         raise PeerMisbehaved(Fault.BAD_COINBASE, f"height {height}: {error.detail}") from error
-    if payload.height != height:
+    if height is not None and payload.height != height:
         raise PeerMisbehaved(Fault.BAD_COINBASE, f"height {height}: the coinbase says {payload.height}")
     return payload
 
 
 def _check_signature_indexes(diff: MasternodeListDiff, height: int) -> None:
-    indexes = [index for _, group in diff.cl_signatures for index in group]
-    if len(set(indexes)) != len(indexes) or any(index >= len(diff.new_quorums) for index in indexes):
-        raise _misfit(height, "ChainLock signatures name no or the same new quorum")
+    indexes = sorted([index for _, group in diff.cl_signatures for index in group])
+    if diff.cl_signatures and indexes != list(range(len(diff.new_quorums))):
+        raise _misfit(height, "the ChainLock signatures do not belong to each new quorum once")
 
 
 def _new_quorums(

@@ -10,6 +10,8 @@ for each node where the walk stops. A bit set means "a match lies below"; at a l
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import sha256
+from operator import eq
 
 import attrs
 
@@ -32,13 +34,14 @@ def merkle_root(hashes: Sequence[bytes]) -> tuple[bytes, bool]:
 
 
 def _has_twins(level: Sequence[bytes]) -> bool:
-    return any(left == right for left, right in zip(level[::2], level[1::2], strict=False))
+    return any(map(eq, level[::2], level[1::2]))
 
 
 def _parents(level: list[bytes]) -> list[bytes]:
     if len(level) & 1:
         level.append(level[-1])
-    return [dsha(left + right) for left, right in zip(level[::2], level[1::2], strict=True)]
+    pairs = zip(level[::2], level[1::2], strict=True)
+    return [sha256(sha256(left + right).digest()).digest() for left, right in pairs]  # dsha, without the call
 
 
 @attrs.frozen

@@ -1,6 +1,6 @@
 """The Dash networks and phasegate's own simulated one: what each fixes before the first byte arrives.
 
-Sources: Core chainparams.cpp and llmq/params.h (23.1). `simnet` is ours: regtest's prefixes and quorum types, every
+Sources: Core chainparams.cpp (23.1). `simnet` is ours: regtest's prefixes and quorum types, every
 deployment active from height 2, and DarkGravityWave on, with a limit so easy (2^250) that a chain of thousands of
 blocks is mined in seconds while each rule still runs. The products of DarkGravityWave would wrap beyond 2^256 there,
 as they do on devnets, and demand thousands of hashes a block: `wide_arithmetic` lets simnet compute without a wrap.
@@ -12,6 +12,32 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 import attrs
+
+from phasegate.consensus.devnet import QuorumChoice, UnfitSetting, check_devnet_name, choose_quorums
+from phasegate.consensus.quorum_types import (
+    DEVNET_TYPES,
+    MAIN_TYPES,
+    REGTEST_TYPES,
+    TESTNET_TYPES,
+    QuorumType,
+    types_of,
+)
+
+__all__ = [
+    "DEVNET",
+    "MAINNET",
+    "NETWORKS",
+    "REGTEST",
+    "SIMNET",
+    "SPACING",
+    "TESTNET",
+    "Network",
+    "QuorumType",
+    "UnfitSetting",
+    "UnknownActivation",
+    "UnknownNetwork",
+    "network",
+]
 
 SPACING = 150
 """Seconds between blocks, on every network."""
@@ -26,20 +52,31 @@ class UnknownActivation(ValueError):
 
 
 @attrs.frozen
-class QuorumType:
-    """One LLMQ type [Core llmq/params.h]: `active` is the number of quorums signing at once."""
-
-    number: int
-    size: int
-    threshold: int
-    interval: int
-    active: int
-    rotated: bool = False
-
-
-@attrs.frozen
 class Network:
-    """Everything that differs between networks; hashes in wire order, targets as integers."""
+    """Everything that differs between networks; hashes in wire order, targets as integers.
+
+    Args:
+        name: as users choose it.
+        magic: the four bytes that begin each message.
+        port: where nodes listen.
+        pubkey_prefix: of the version byte of an address.
+        script_prefix: likewise, of a script address.
+        genesis: the first header, 80 bytes.
+        pow_limit: the easiest target, an integer.
+        activations: deployment name to height.
+        allow_min_difficulty: whether late blocks may be easier.
+        no_retargeting: whether the difficulty never changes.
+        wide_arithmetic: whether DarkGravityWave computes beyond 256 bits instead of wrapping.
+        dgw_height: the first height of DarkGravityWave; below it the difficulty changes each 576 blocks.
+        linked_until: below this height linkage to the built-in checkpoints replaces the difficulty rules.
+        min_difficulty_until: blocks up to this height have the limit (Core -minimumdifficultyblocks).
+        min_chainwork: the work below which a chain is never taken for the network's.
+        max_tip_age: seconds after which the newest block is too old to be the tip; None: never.
+        devnet_name: of a named devnet (Core -devnet=NAME).
+        quorum_types: the LLMQ types that are enabled, by number.
+        roles: which of them signs what.
+        dns_seeds: names that resolve to nodes.
+    """
 
     name: str
     magic: bytes
@@ -49,16 +86,23 @@ class Network:
     genesis: bytes
     pow_limit: int
     activations: Mapping[str, int]
-    min_difficulty_blocks: bool = False
+    allow_min_difficulty: bool = False
     no_retargeting: bool = False
     wide_arithmetic: bool = False
-    kgw_height: int = 0
     dgw_height: int = 0
+    linked_until: int = 0
+    min_difficulty_until: int = 0
     min_chainwork: int = 0
-    syncable: bool = False
+    max_tip_age: float | None = None
+    devnet_name: str = ""
     quorum_types: Mapping[int, QuorumType] = attrs.field(factory=dict)
     roles: Mapping[str, int] = attrs.field(factory=dict)
     dns_seeds: tuple[str, ...] = ()
+
+    @property
+    def file_name(self) -> str:
+        """What the files of this chain are named by: the network's name, and a devnet's own name after it."""
+        return f"{self.name}-{self.devnet_name}" if self.devnet_name else self.name
 
     @property
     def dip3(self) -> int:
@@ -77,10 +121,6 @@ def _genesis(time: int, bits: int, nonce: int) -> bytes:
     return little[0] + bytes(32) + root + b"".join(little[1:])
 
 
-def _types(*rows: tuple[int, int, int, int, int, bool]) -> Mapping[int, QuorumType]:
-    return MappingProxyType({row[0]: QuorumType(*row) for row in rows})
-
-
 _NAMES = (
     "bip34", "bip66", "bip65", "csv", "bip147", "dip1", "dip3", "dip8", "dip20", "dip24", "dip24_quorums",
     "v19", "v20", "mn_rr", "withdrawals",
@@ -91,21 +131,7 @@ def _heights(*heights: int) -> Mapping[str, int]:
     return MappingProxyType(dict(zip(_NAMES, heights, strict=True)))
 
 
-_ROTATED = True
-_TEST_TYPES = (
-    (100, 3, 2, 24, 2, False),
-    (102, 3, 2, 24, 2, False),
-    (103, 4, 3, 24, 2, _ROTATED),
-    (104, 3, 2, 24, 2, False),
-    (106, 3, 2, 24, 2, False),
-)
-_MAIN_TYPES = (
-    (1, 50, 30, 24, 24, False),
-    (2, 400, 240, 288, 4, False),
-    (3, 400, 340, 576, 4, False),
-    (4, 100, 67, 24, 24, False),
-    (5, 60, 45, 288, 32, _ROTATED),
-)
+_DAY = 86_400.0
 _MAIN_HEIGHTS = _heights(
     951, 245817, 619382, 622944, 939456, 782208, 1028160, 1088640, 1516032, 1737792, 1738698,
     1899072, 1987776, 2128896, 2201472,
@@ -122,10 +148,11 @@ MAINNET = Network(
     genesis=_genesis(1390095618, 0x1E0FFFF0, 28917698),
     pow_limit=(1 << 236) - 1,
     activations=_MAIN_HEIGHTS,
-    kgw_height=15200,
     dgw_height=34140,
+    linked_until=107996,
     min_chainwork=0xB567E2D53A06DE194061,
-    quorum_types=_types(*_MAIN_TYPES),
+    max_tip_age=_DAY,
+    quorum_types=types_of(*MAIN_TYPES),
     roles=MappingProxyType({"chainlock": 2, "instantsend": 5, "platform": 4, "mnhf": 3}),
     dns_seeds=("dnsseed.dash.org",),
 )
@@ -140,11 +167,11 @@ TESTNET = Network(
     activations=_heights(
         76, 2075, 2431, 8064, 4300, 5500, 7000, 78800, 414100, 769700, 770730, 850100, 905100, 1066900, 1148500
     ),
-    min_difficulty_blocks=True,
-    kgw_height=4002,
+    allow_min_difficulty=True,
     dgw_height=4002,
     min_chainwork=0x036C8F738DA818D2,
-    quorum_types=_types(*_MAIN_TYPES, (6, 25, 17, 24, 24, False)),
+    max_tip_age=_DAY,
+    quorum_types=types_of(*TESTNET_TYPES),
     roles=MappingProxyType({"chainlock": 1, "instantsend": 5, "platform": 6, "mnhf": 1}),
     dns_seeds=("testnet-seed.dashdot.io",),
 )
@@ -157,11 +184,11 @@ DEVNET = Network(
     genesis=_REGTEST_GENESIS,
     pow_limit=_EASY,
     activations=_heights(1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2),
-    min_difficulty_blocks=True,
-    kgw_height=4001,
+    allow_min_difficulty=True,
     dgw_height=4001,
-    quorum_types=_types((101, 12, 6, 24, 4, False), (105, 8, 4, 48, 2, _ROTATED), (107, 12, 8, 24, 4, False)),
-    roles=MappingProxyType({"chainlock": 101, "instantsend": 105, "platform": 107, "mnhf": 107}),
+    max_tip_age=_DAY,
+    quorum_types=types_of(*DEVNET_TYPES),
+    roles=MappingProxyType({"chainlock": 101, "instantsend": 105, "platform": 107, "mnhf": 101}),
 )
 REGTEST = Network(
     name="regtest",
@@ -172,12 +199,9 @@ REGTEST = Network(
     genesis=_REGTEST_GENESIS,
     pow_limit=_EASY,
     activations=_heights(1, 1, 1, 1, 0, 1, 432, 1, 1, 1, 1, 1, 432, 432, 600),
-    min_difficulty_blocks=True,
+    allow_min_difficulty=True,
     no_retargeting=True,
-    kgw_height=15200,
-    dgw_height=34140,
-    syncable=True,
-    quorum_types=_types(*_TEST_TYPES),
+    quorum_types=types_of(*REGTEST_TYPES),
     roles=MappingProxyType({"chainlock": 100, "instantsend": 103, "platform": 106, "mnhf": 100}),
 )
 SIMNET = Network(
@@ -192,8 +216,7 @@ SIMNET = Network(
     pow_limit=(1 << 250) - 1,
     activations=_heights(*[2] * len(_NAMES)),
     wide_arithmetic=True,
-    syncable=True,
-    quorum_types=_types(*_TEST_TYPES),
+    quorum_types=types_of(*REGTEST_TYPES),
     roles=REGTEST.roles,
 )
 
@@ -202,27 +225,58 @@ NETWORKS: Mapping[str, Network] = MappingProxyType(
 )
 
 
-def network(name: str, activations: Mapping[str, int] | None = None) -> Network:
-    """The network called `name`, with some activation heights replaced (Core -testactivationheight, -dip3params).
+def network(
+    name: str,
+    activations: Mapping[str, int] | None = None,
+    *,
+    devnet_name: str = "",
+    min_difficulty_blocks: int = 0,
+    quorums: Mapping[str, str] | None = None,
+) -> Network:
+    """The network called `name`, with what a private network may choose for itself.
 
     Args:
         name: one of `NETWORKS`.
-        activations: deployment name to height, for the private networks.
+        activations: deployment name to height, for the private networks (Core -testactivationheight, -dip3params).
+        devnet_name: which devnet (Core -devnet=NAME).
+        min_difficulty_blocks: of a devnet, Core -minimumdifficultyblocks.
+        quorums: of a devnet, Core's arguments without the dash: `llmqdevnetparams` to `SIZE:THRESHOLD`; and
+            `llmqchainlocks`, `llmqinstantsenddip0024`, `llmqplatform`, `llmqmnhf` to the name of a type.
 
     Raises:
         UnknownNetwork: no such network.
         UnknownActivation: no such deployment, a negative height, or a public network, whose heights are fixed.
+        UnfitSetting: a devnet's setting for another network, or a value that it cannot have.
     """
     if name not in NETWORKS:
         raise UnknownNetwork(f"unknown network {name!r}: choose one of {', '.join(NETWORKS)}")
-    chosen = NETWORKS[name]
-    if not activations:
+    chosen = _with_activations(NETWORKS[name], activations or {})
+    if not (devnet_name or min_difficulty_blocks or quorums):
         return chosen
-    if name in ("mainnet", "testnet"):
-        raise UnknownActivation(f"the activation heights of {name} are fixed")
+    if name != DEVNET.name:
+        raise UnfitSetting(f"{name} has no name, minimum difficulty or quorums of its own: only devnets have")
+    if devnet_name:
+        check_devnet_name(devnet_name)
+    if not 0 <= min_difficulty_blocks < 1 << 31:
+        raise UnfitSetting(f"{min_difficulty_blocks} is no number of minimum difficulty blocks")
+    made = choose_quorums(QuorumChoice(chosen.quorum_types, chosen.roles), quorums or {})
+    return attrs.evolve(
+        chosen,
+        devnet_name=devnet_name,
+        min_difficulty_until=min_difficulty_blocks,
+        quorum_types=made.types,
+        roles=made.roles,
+    )
+
+
+def _with_activations(chosen: Network, activations: Mapping[str, int]) -> Network:
+    if activations and chosen.name in ("mainnet", "testnet"):
+        raise UnknownActivation(f"the activation heights of {chosen.name} are fixed")
     for key, height in activations.items():
         if key not in chosen.activations:
             raise UnknownActivation(f"unknown activation {key!r}: choose one of {', '.join(chosen.activations)}")
         if not 0 <= height < 1 << 31:
             raise UnknownActivation(f"activation {key}={height} is no height")
+    if not activations:
+        return chosen
     return attrs.evolve(chosen, activations=MappingProxyType({**chosen.activations, **activations}))

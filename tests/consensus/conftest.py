@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import random
+import struct
 from collections.abc import Callable
+from itertools import accumulate
 from pathlib import Path
 
 import attrs
 import pytest
 
 from phasegate.consensus.codec import Reader
-from phasegate.consensus.headers import ChainTip, compact_to_target, expected_bits, extend
-from phasegate.consensus.params import Network
+from phasegate.consensus.headers import ChainTip, compact_to_target, context_size, expected_bits, extend, work_of
+from phasegate.consensus.params import Network, network
 from phasegate.consensus.primitives import Block, BlockHeader, OutPoint, Transaction, TxIn, TxOut
+from phasegate.consensus.x11 import x11_many
 
 
 @attrs.frozen
@@ -79,7 +82,8 @@ def mine() -> Miner:
         time = chosen.get("time", tip.window[-1][0] + 150)
         assert isinstance(time, int)
         fields = {"version": 4, "prev": tip.hash, "merkle_root": bytes(32), "time": time, **chosen}
-        fields.setdefault("bits", expected_bits(network, tip, time))
+        if "bits" not in fields:
+            fields["bits"] = expected_bits(network, tip, time)
         return _solve(BlockHeader(**fields, nonce=0))  # type: ignore[arg-type]
 
     return one
@@ -114,6 +118,54 @@ def payment() -> Callable[..., Transaction]:
         return Transaction(2, 0, tuple(TxIn(o, b"") for o in inputs), tuple(TxOut(v, s) for v, s in outputs))
 
     return build
+
+
+@attrs.frozen
+class HeaderFile:
+    """A file of real headers: what the index says about it, and every tip along it."""
+
+    name: str
+    network: Network
+    start: int
+    raw: bytes
+    hashes: bytes
+    last_hash: str
+    first_work: int
+    last_work: int
+    window: tuple[tuple[int, int], ...]
+    works: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        return len(self.raw) // 80
+
+    @property
+    def end_height(self) -> int:
+        return self.start + self.count - 1
+
+    def tip_at(self, at: int) -> ChainTip:
+        """The tip that is the header number `at`, by what stands in the file up to there."""
+        height = self.start + at
+        first = max(0, at + 1 - context_size(self.network, height))
+        window = self.window[first : at + 1]
+        return ChainTip(height, self.hashes[32 * at : 32 * at + 32], self.works[at], window)
+
+
+def _header_file(place: Path, row: dict[str, str]) -> HeaderFile:
+    raw = (place / row["file"]).read_bytes()
+    held = 4032 if row["network"] == "devnet" else 0
+    first, last = (int(row[key] or "0", 16) for key in ("chainwork_first", "chainwork_last"))
+    window = tuple((time, bits) for *_, time, bits, _ in struct.iter_unpack("<i32s32sIII", raw))
+    works = tuple(accumulate((work_of(bits) for _, bits in window[1:]), initial=first))
+    chosen, start = network(row["network"], min_difficulty_blocks=held), int(row["start_height"])
+    return HeaderFile(row["file"], chosen, start, raw, x11_many(raw), row["last_hash"], first, last, window, works)
+
+
+@pytest.fixture(scope="session")
+def header_files(shared: Path) -> list[HeaderFile]:
+    """Every file of real headers."""
+    rows = json.loads((shared / "vectors" / "headers" / "index.json").read_text())
+    return [_header_file(shared / "vectors", row) for row in rows if row["file"].endswith(".bin")]
 
 
 @pytest.fixture(scope="session")

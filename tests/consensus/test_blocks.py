@@ -74,9 +74,10 @@ def test_a_payment_becomes_coins(payment: Payment) -> None:
 
 def test_a_spend_of_a_known_coin_is_found_with_its_change(payment: Payment) -> None:
     coin = Coin(FUND, 50, OURS, 1)
-    tx = payment([FUND, OutPoint(b"\2" * 32, 0)], [(20, THEIRS), (29, ALSO)])
+    inputs = (FUND, OutPoint(b"\2" * 32, 0))
+    tx = payment([*inputs], [(20, THEIRS), (29, ALSO)])
     findings = scan_block(block_of(payment([], []), tx), 4, {OURS, ALSO}, {FUND: coin})
-    assert findings.transactions == (FoundTransaction(tx.txid, 1, (OURS, ALSO), 29, 50),)
+    assert findings.transactions == (FoundTransaction(tx.txid, 1, (OURS, ALSO), 29, 50, inputs),)
     assert findings.created == (Coin(OutPoint(tx.txid, 1), 29, ALSO, 4),)
     assert findings.spent == ((FUND, tx.txid),)
 

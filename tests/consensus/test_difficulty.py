@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -117,15 +116,43 @@ def test_a_late_block_on_a_minimum_difficulty_network_is_ten_times_easier_or_at_
     assert next_target(TESTNET, 5000, times, [TESTNET.pow_limit] * 24, 601) == TESTNET.pow_limit
 
 
+def test_ten_times_easier_wraps_on_a_devnet() -> None:
+    """As every product does: a target just above a tenth of 2^256 comes out much harder."""
+    times, targets = [0] * 24, [0x1A0000 << 232] * 24
+    assert next_target(DEVNET, 5000, times, targets, 601) == 0x040000 << 232
+
+
+@pytest.mark.parametrize(("spacing", "factor"), [(1, 1 / 4), (30, 1 / 4), (150, 575 / 576), (602, 4), (10_000, 4)])
+def test_bitcoins_rule_clamps_the_time_to_a_quarter_and_four_times(spacing: int, factor: float) -> None:
+    target = TESTNET.pow_limit >> 8
+    times = [1000 + spacing * i for i in range(576)]
+    due = next_target(TESTNET, 576, times, [target] * 576, times[-1] + 1)
+    assert due / target == pytest.approx(factor, rel=1e-9)
+
+
+def test_bitcoins_rule_changes_nothing_between_multiples_of_576() -> None:
+    """But that a block more than five minutes late has the limit; the last other target then holds again."""
+    limit, target = compact_to_target(target_to_compact(TESTNET.pow_limit)), TESTNET.pow_limit >> 8
+    times, targets = [1000] * 24, [target] * 20 + [limit] * 4
+    assert next_target(TESTNET, 577, times, targets, 1000) == limit
+    assert next_target(TESTNET, 590, times, targets, 1300) == target
+    assert next_target(TESTNET, 590, times, targets, 1301) == TESTNET.pow_limit
+    assert next_target(TESTNET, 580, times, targets, 1300) == limit
+    assert next_target(TESTNET, 581, times, targets, 1300) == target
+
+
 def test_regtest_never_retargets() -> None:
     assert next_target(REGTEST, 5000, [0] * 24, [REGTEST.pow_limit >> 9] * 24, 1) == REGTEST.pow_limit
 
 
-def test_heights_whose_rules_are_not_built_in_are_named() -> None:
-    with pytest.raises(ValueError, match="mainnet below height 34140 are not built in"):
-        next_target(MAINNET, 34139, [0] * 24, [1] * 24, 1)
+def test_heights_that_checkpoints_vouch_for_are_named() -> None:
+    with pytest.raises(ValueError, match="no rule but linkage holds on mainnet below height 107996"):
+        next_target(MAINNET, 107995, [0] * 24, [1] * 24, 1)
+    assert next_target(MAINNET, 107996, [0] * 24, [1 << 200] * 24, 1) > 0
 
 
 def test_too_short_a_past_is_our_mistake() -> None:
     with pytest.raises(ValueError, match="needs the 24 headers"):
-        next_target(attrs.evolve(SIMNET), 100, [0] * 23, [EASY] * 23, 1)
+        next_target(SIMNET, 100, [0] * 23, [EASY] * 23, 1)
+    with pytest.raises(ValueError, match="height 1152 needs the 576 headers before it, not 575"):
+        next_target(TESTNET, 1152, [0] * 575, [1 << 200] * 575, 1)

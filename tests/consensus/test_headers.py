@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
@@ -14,19 +12,22 @@ from phasegate.consensus.faults import Fault, PeerMisbehaved
 from phasegate.consensus.headers import (
     ChainTip,
     compact_to_target,
+    context_size,
     expected_bits,
     extend,
+    first_judged,
+    follow,
     genesis_tip,
     locator_heights,
     median_time,
     tip_from,
     work_of,
 )
-from phasegate.consensus.params import REGTEST, SIMNET, TESTNET, Network, network
-from phasegate.consensus.x11 import x11, x11_many
+from phasegate.consensus.params import MAINNET, REGTEST, SIMNET, TESTNET, Network, network
+from phasegate.consensus.x11 import x11
 
 if TYPE_CHECKING:
-    from tests.consensus.conftest import Miner, RecordedChain
+    from tests.consensus.conftest import HeaderFile, Miner, RecordedChain
 
 FAR = 1 << 31
 Grow = Callable[[Network, ChainTip, int, int], ChainTip]
@@ -38,7 +39,7 @@ def test_the_recorded_chain_keeps_all_rules(chain: RecordedChain, recorded_netwo
     assert (checked.first_height, checked.count, checked.prev) == (1, 356, start)
     assert checked.hashes == chain.hashes[32:]
     assert checked.tip.hash[::-1].hex() == "7ea5f9879020b7317ec8e0422d89c721fda1fb9375d6840fc0ff9f3af04ecc1e"
-    assert (checked.tip.height, checked.tip.work, len(checked.tip.window)) == (356, 2 * 357, 24)
+    assert (checked.tip.height, checked.tip.work, len(checked.tip.window)) == (356, 2 * 357, 11)
 
 
 def test_a_chain_in_two_batches_ends_where_one_batch_ends(chain: RecordedChain, recorded_network: Network) -> None:
@@ -48,24 +49,15 @@ def test_a_chain_in_two_batches_ends_where_one_batch_ends(chain: RecordedChain, 
         assert extend(recorded_network, first.tip, chain.headers[80 * cut :], FAR).tip == whole
 
 
-def _real(shared: Path) -> list[dict[str, str]]:
-    rows: list[dict[str, str]] = json.loads((shared / "vectors" / "headers" / "index.json").read_text())
-    return [row for row in rows if row.get("chainwork_first")]
-
-
-def test_real_chains_keep_all_rules_and_reach_their_known_work(shared: Path) -> None:
-    """Mainnet, testnet with its ten-minute rule, and a devnet behind the block where its fixed difficulty ended."""
-    for row in _real(shared):
-        start, chosen = int(row["start_height"]), network(row["network"])
-        known = 4033 - start if row["network"] == "devnet" else 24
-        raw = (shared / "vectors" / row["file"]).read_bytes()
-        hashes = x11_many(raw[: 80 * known])
-        bits = [int.from_bytes(raw[80 * i + 72 : 80 * i + 76], "little") for i in range(known)]
-        work = int(row["chainwork_first"], 16) + sum(work_of(b) for b in bits[1:])
-        tip = tip_from(chosen, start + known - 1, hashes[-32:], work, raw[80 * (known - 24) : 80 * known])
-        end = extend(chosen, tip, raw[80 * known :], FAR).tip
-        assert end.hash[::-1].hex() == row["last_hash"]
-        assert (end.height, end.work) == (int(row["end_height"]), int(row["chainwork_last"], 16))
+def test_real_chains_keep_all_rules_and_reach_their_known_work(header_files: list[HeaderFile]) -> None:
+    """Mainnet, testnet with its ten-minute rule, and a devnet across the block where its fixed difficulty ended."""
+    known = [file for file in header_files if file.first_work]
+    assert len(known) == 3
+    for file in known:
+        start = file.tip_at(23)
+        end = extend(file.network, start, file.raw[80 * 24 :], FAR).tip
+        assert (end.height, end.hash[::-1].hex(), end.work) == (file.end_height, file.last_hash, file.last_work)
+        assert end == file.tip_at(file.count - 1)
 
 
 @pytest.fixture(scope="module")
@@ -155,14 +147,50 @@ def test_no_headers_leave_the_tip_where_it_is(tip: ChainTip) -> None:
     assert (checked.count, checked.tip, checked.first_height) == (0, tip, tip.height + 1)
 
 
-def test_a_network_that_is_not_built_in_from_the_start_is_refused_by_name(mine: Miner) -> None:
-    first = genesis_tip(TESTNET)
-    raw = (1).to_bytes(4, "little") + first.hash + bytes(32) + (FAR - 1).to_bytes(4, "little")
-    easy = attrs.evolve(TESTNET, pow_limit=(1 << 255) - 1)
-    raw += (0x207FFFFF).to_bytes(4, "little") + bytes(4)
-    nonce = next(n for n in range(64) if int.from_bytes(x11(_with_nonce(raw, n)), "little") <= _target_of(raw))
-    with pytest.raises(ValueError, match="testnet below height 4002 are not built in"):
-        extend(easy, first, _with_nonce(raw, nonce), FAR)
+def test_the_first_testnet_blocks_in_batches_end_where_one_batch_ends(header_files: list[HeaderFile]) -> None:
+    """Their rule looks back to the last multiple of 576, so a tip holds every header since then."""
+    file = next(file for file in header_files if file.start == 0)
+    whole = extend(TESTNET, genesis_tip(TESTNET), file.raw[80:], FAR).tip
+    assert (whole.height, len(whole.window)) == (255, 256)
+    for cut in (1, 10, 100, 254):
+        first = extend(TESTNET, genesis_tip(TESTNET), file.raw[80 : 80 * (cut + 1)], FAR).tip
+        assert tip_from(TESTNET, cut, first.hash, first.work, file.raw[: 80 * (cut + 1)]) == first
+        assert extend(TESTNET, first, file.raw[80 * (cut + 1) :], FAR).tip == whole
+
+
+def test_a_tip_that_knows_too_little_is_not_extended(tip: ChainTip, mine: Miner) -> None:
+    """Only `follow` takes it, and judges what can be judged."""
+    raw, short = mine(SIMNET, tip), attrs.evolve(tip, window=tip.window[-23:])
+    with pytest.raises(ValueError, match="needs 24 headers, not 23"):
+        extend(SIMNET, short, raw, FAR)
+    assert follow(SIMNET, short, raw, FAR).tip == extend(SIMNET, tip, raw, FAR).tip
+
+
+EASY_MAINNET = attrs.evolve(MAINNET, pow_limit=(1 << 255) - 1)
+
+
+def test_below_the_first_judged_height_bits_need_only_be_a_target_within_the_limit(mine: Miner) -> None:
+    """Mainnet's early rules are not computed: there each header proves the work that it claims itself."""
+    start = genesis_tip(EASY_MAINNET)
+    assert first_judged(MAINNET, genesis_tip(MAINNET)) == first_judged(EASY_MAINNET, start) == 107996
+    odd = mine(EASY_MAINNET, start, bits=0x207ABCDE)
+    tip = extend(EASY_MAINNET, start, odd, FAR).tip
+    assert (tip.height, tip.work) == (1, start.work + work_of(0x207ABCDE))
+    beyond = mine(EASY_MAINNET, start, bits=0x2100FFFF)
+    assert refused(beyond, start, chosen=EASY_MAINNET).fault is Fault.BAD_DIFFICULTY
+    with pytest.raises(ValueError, match="no rule but linkage holds on mainnet below height 107996"):
+        expected_bits(EASY_MAINNET, start, 0)
+
+
+def test_the_rules_begin_where_linkage_ends(mine: Miner) -> None:
+    """The header below the height may have any bits, that at it may not."""
+    linked = attrs.evolve(SIMNET, linked_until=30)
+    tip = genesis_tip(linked)
+    for height in range(1, 30):
+        tip = extend(linked, tip, mine(linked, tip, bits=0x1F7FFFFE + height % 2), FAR).tip
+    assert first_judged(linked, tip) == 30
+    assert refused(mine(linked, tip, bits=0x1F7FFFFF), tip, chosen=linked).fault is Fault.BAD_DIFFICULTY
+    assert extend(linked, tip, mine(linked, tip), FAR).count == 1
 
 
 def test_a_tip_from_stored_headers_is_the_tip(chain: RecordedChain, recorded_network: Network) -> None:
@@ -180,6 +208,34 @@ def test_a_tip_from_too_few_headers_is_our_mistake(recent: int, height: int) -> 
 
 def test_regtest_needs_only_the_eleven_of_the_median() -> None:
     assert len(tip_from(REGTEST, 300, bytes(32), 1, REGTEST.genesis * 11).window) == 11
+
+
+@pytest.mark.parametrize(
+    ("chosen", "height", "size"),
+    [
+        (MAINNET, 0, 1),
+        (MAINNET, 9, 10),
+        (MAINNET, 2_000_000, 24),
+        (MAINNET, 576 * 40 - 1, 24),
+        (TESTNET, 255, 256),
+        (TESTNET, 575, 576),
+        (TESTNET, 576, 24),
+        (TESTNET, 700, 125),
+        (TESTNET, 4000, 545),
+        (TESTNET, 4001, 24),
+        (REGTEST, 700, 11),
+        (SIMNET, 700, 24),
+        (network("devnet"), 575, 576),
+        (network("devnet", min_difficulty_blocks=4032), 575, 24),
+        (network("devnet", min_difficulty_blocks=600), 575, 24),
+        (network("devnet", min_difficulty_blocks=600), 700, 125),
+        (network("devnet", min_difficulty_blocks=750), 700, 125),
+        (network("devnet", min_difficulty_blocks=4000), 3999, 24),
+        (network("devnet", min_difficulty_blocks=3999), 3999, 544),
+    ],
+)
+def test_a_header_is_judged_by_as_many_as_its_rule_looks_back_to(chosen: Network, height: int, size: int) -> None:
+    assert context_size(chosen, height) == size
 
 
 @pytest.mark.parametrize("tip_height", [0, 1, 5, 10, 11, 12, 100, 2_500_000])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 
 from phasegate.consensus.headers import expected_bits, genesis_tip, work_of
@@ -62,3 +63,41 @@ def test_x11_takes_whole_headers_only() -> None:
         x11(b"")
     with pytest.raises(ValueError, match="no whole number"):
         x11_many(bytes(81))
+
+
+def test_the_quorum_types_are_those_of_core() -> None:
+    """Sizes, least sizes, thresholds, intervals, active counts, mining windows and rotation, for each network."""
+    row = attrs.astuple(NETWORKS["mainnet"].quorum_types[5])
+    assert row == (5, "llmq_60_75", 60, 50, 45, 288, 32, (42, 50), True)
+    assert {n: kind.dkg_mining for n, kind in MAINNET.quorum_types.items()} == {
+        1: (10, 18), 2: (20, 28), 3: (20, 48), 4: (10, 18), 5: (42, 50)
+    }  # fmt: skip
+    assert list(NETWORKS["testnet"].quorum_types) == [1, 2, 3, 4, 5, 6]
+    assert list(REGTEST.quorum_types) == list(NETWORKS["simnet"].quorum_types) == [100, 102, 103, 104, 106]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_role_is_a_type_that_fits_it(name: str) -> None:
+    """InstantSend is signed by a rotated type, everything else by a plain one; sizes and windows hold together."""
+    chain = NETWORKS[name]
+    for role, number in chain.roles.items():
+        assert chain.quorum_types[number].rotated == (role == "instantsend")
+    for kind in chain.quorum_types.values():
+        assert 0 < kind.threshold <= kind.min_size <= kind.size
+        assert 0 < kind.dkg_mining[0] < kind.dkg_mining[1] < kind.interval
+
+
+def test_public_networks_know_their_least_work_and_how_old_a_tip_may_be() -> None:
+    """The private ones demand nothing, so that a chain of yesterday can be looked at."""
+    assert {n.name: (n.min_chainwork > 0, n.max_tip_age) for n in NETWORKS.values()} == {
+        "mainnet": (True, 86_400.0),
+        "testnet": (True, 86_400.0),
+        "devnet": (False, 86_400.0),
+        "regtest": (False, None),
+        "simnet": (False, None),
+    }
+
+
+def test_files_are_named_by_the_network() -> None:
+    assert [n.file_name for n in NETWORKS.values()] == list(NETWORKS)
+    assert network("devnet", devnet_name="foo").file_name == "devnet-foo"
