@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import attrs
 
 from phasegate.consensus.faults import Fault, PeerMisbehaved
+from phasegate.consensus.params import DEVNET, Network
 from phasegate.p2p.messages import Message, SendAddrV2, Services, Verack, Version
 
 PROTOCOL_VERSION = 70240
@@ -40,6 +41,17 @@ class PeerInfo:
     relay: bool
     negotiated: int
     addrv2: bool = False
+
+
+def devnet_name(network: Network) -> str:
+    """What user agents on a devnet contain (Core net_processing.cpp, `devnet.<name>`); "" on any other network."""
+    return f"devnet.{network.file_name}" if network.name == DEVNET.name else ""
+
+
+def agent_on(network: Network) -> str:
+    """Our user agent on `network`."""
+    name = devnet_name(network)
+    return f"{USER_AGENT[:-1]}({name})/" if name else USER_AGENT
 
 
 def our_version(
@@ -82,12 +94,20 @@ class Handshake:
         ours: our version message, of a nonce nobody else has.
         want_addrv2: whether to wish for addresses in that form.
         required_services: `Services` without which the peer is of no use.
+        devnet: what the user agents of both sides must contain, "" for other networks.
     """
 
-    def __init__(self, ours: Version, want_addrv2: bool = False, required_services: int = Services.NETWORK) -> None:
+    def __init__(
+        self,
+        ours: Version,
+        want_addrv2: bool = False,
+        required_services: int = Services.NETWORK,
+        devnet: str = "",
+    ) -> None:
         self._ours = ours
         self._want_addrv2 = want_addrv2
         self._required = required_services
+        self._devnet = devnet
         self._theirs: Version | None = None
         self._verack = False
         self._addrv2 = False
@@ -126,7 +146,7 @@ class Handshake:
         """Take the peer's next message and say what to send; nothing once complete.
 
         Raises:
-            HandshakeRefused: the peer is too old, is ourselves, or lacks a service we need.
+            HandshakeRefused: the peer is too old, is ourselves, is of another devnet, or lacks a service we need.
             PeerMisbehaved: HANDSHAKE_BROKEN, when it talks on and on without greeting.
         """
         if self.complete:
@@ -148,6 +168,8 @@ class Handshake:
             raise HandshakeRefused(f"peer speaks protocol {theirs.version}, we need {MIN_PROTOCOL} or newer")
         if missing := self._required & ~theirs.services:
             raise HandshakeRefused(f"peer does not offer {Services(missing).name or hex(missing)}")
+        if self._devnet not in theirs.user_agent:
+            raise HandshakeRefused(f"peer is not of {self._devnet}: it calls itself {_printable(theirs.user_agent)}")
         self._theirs = theirs
         return [SendAddrV2(), Verack()] if self._want_addrv2 else [Verack()]
 

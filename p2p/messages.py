@@ -32,7 +32,6 @@ from phasegate.p2p.messages_masternodes import (
     MnAuth,
     MnListDiff,
     QrInfo,
-    RotationPoint,
     Spork,
     SyncStatusCount,
 )
@@ -95,7 +94,6 @@ __all__ = [
     "Ping",
     "Pong",
     "QrInfo",
-    "RotationPoint",
     "SendAddrV2",
     "SendCmpct",
     "SendDsq",

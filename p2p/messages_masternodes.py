@@ -11,6 +11,7 @@ from phasegate.consensus.faults import Malformed
 from phasegate.consensus.masternodes import MasternodeListDiff
 from phasegate.consensus.primitives import OutPoint
 from phasegate.consensus.quorums import QuorumCommitment, QuorumSnapshot
+from phasegate.consensus.rotation_info import RotationInfo, RotationShare
 from phasegate.p2p.messages_base import MAX_PAYLOAD, KnownMessage, PlainMessage, counted, encode_each, flag, hashes
 
 SIGNATURE_SIZE = 96
@@ -74,14 +75,6 @@ class GetQrInfo(PlainMessage):
 
 
 @attrs.frozen
-class RotationPoint:
-    """The snapshot of one earlier cycle and the list difference that ends at its work block."""
-
-    snapshot: QuorumSnapshot
-    diff: MasternodeListDiff
-
-
-@attrs.frozen
 class QrInfo(KnownMessage):
     """Everything needed to rebuild the rotated quorums of a cycle H [DIP24, Core llmq/snapshot.h].
 
@@ -94,8 +87,8 @@ class QrInfo(KnownMessage):
 
     tip: MasternodeListDiff
     cycle: MasternodeListDiff
-    earlier: tuple[RotationPoint, ...]
-    extra: RotationPoint | None
+    earlier: tuple[RotationShare, ...]
+    extra: RotationShare | None
     last_commitments: tuple[QuorumCommitment, ...]
     snapshots: tuple[QuorumSnapshot, ...]
     diffs: tuple[MasternodeListDiff, ...]
@@ -107,11 +100,23 @@ class QrInfo(KnownMessage):
 
         snapshots = [QuorumSnapshot.parse(r) for _ in range(3)]
         tip, cycle = diff(r), diff(r)
-        earlier = tuple([RotationPoint(snapshot, diff(r)) for snapshot in snapshots])
-        extra = RotationPoint(QuorumSnapshot.parse(r), diff(r)) if flag(r) else None
+        earlier = tuple([RotationShare(snapshot, diff(r)) for snapshot in snapshots])
+        extra = RotationShare(QuorumSnapshot.parse(r), diff(r)) if flag(r) else None
         commitments = r.many(512, QuorumCommitment.parse, at_least=100, what="commitment count")
         older = r.many(512, QuorumSnapshot.parse, at_least=6, what="snapshot count")
         return cls(tip, cycle, earlier, extra, commitments, older, r.many(512, diff, at_least=64, what="diff count"))
+
+    @property
+    def rotation(self) -> RotationInfo:
+        """What this tells, in the form in which it is judged.
+
+        Raises:
+            Malformed: the snapshots and differences of older cycles do not come in pairs.
+        """
+        if len(self.snapshots) != len(self.diffs):
+            raise Malformed(f"{len(self.snapshots)} snapshots of older cycles with {len(self.diffs)} differences")
+        older = tuple([RotationShare(*pair) for pair in zip(self.snapshots, self.diffs, strict=True)])
+        return RotationInfo(self.tip, self.cycle, self.earlier, self.extra, older, self.last_commitments)
 
     def to_payload(self, version: int) -> bytes:
         parts = [point.snapshot.to_bytes() for point in self.earlier]

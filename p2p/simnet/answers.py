@@ -38,6 +38,7 @@ from phasegate.p2p.messages import (
     Ping,
     Pong,
     QrInfo,
+    Services,
     Unknown,
 )
 from phasegate.p2p.messages_chain import MAX_HEADERS, LocatorRequest
@@ -73,6 +74,18 @@ def answer(chain: SimulatedChain, request: Message, version: int) -> Answer | No
     """
     handler = _ANSWERS.get(type(request))
     return None if handler is None else handler(chain, request, version)
+
+
+def check_offered(request: Message, services: int) -> None:
+    """Refuse what a node of these `Services` does not do.
+
+    Raises:
+        Punished: the request ends the connection.
+    """
+    if isinstance(request, GetCFilters | GetCFHeaders | GetCFCheckpt) and not services & Services.COMPACT_FILTERS:
+        raise Punished(f"{request.command} to a node without filters")
+    if isinstance(request, Mempool) and not services & Services.BLOOM:
+        raise Punished("mempool to a node without bloom filters")
 
 
 def _span(start: int, count: int) -> dict[str, Any]:
@@ -165,10 +178,9 @@ def _filter_checkpoints(chain: SimulatedChain, request: GetCFCheckpt, _version: 
 def _data(chain: SimulatedChain, request: GetData, _version: int) -> Answer | None:
     heights = [chain.height_of(item.hash) for item in request.items if item.type == InvType.BLOCK]
     here = [height for height in heights if height is not None and chain.block(height) is not None]
-    locks = {(lock.inv_type, lock.hash): lock for lock in chain.locks()}
     others = [item for item in request.items if item.type not in (InvType.BLOCK, InvType.FILTERED_BLOCK)]
-    found = [locks[item.type, item.hash] for item in others if (item.type, item.hash) in locks]
-    missing = tuple([item for item in others if (item.type, item.hash) not in locks])
+    found = [lock for item in others if (lock := chain.lock(item.type, item.hash))]
+    missing = tuple([item for item in others if chain.lock(item.type, item.hash) is None])
 
     def messages() -> Iterator[Message]:
         for height in here:

@@ -6,6 +6,7 @@ wire order, heights count from the genesis block at 0.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol, TypedDict
 
 import attrs
@@ -87,10 +88,25 @@ class SimulatedChain(Protocol):
         """What answers `request` of a peer of protocol `version`; None where this chain cannot tell."""
 
     def locks(self) -> tuple[Announced, ...]:
-        """ChainLocks and InstantSend locks to announce."""
+        """ChainLocks and InstantSend locks to announce to whoever comes."""
+
+    def locks_of(self, height: int) -> tuple[Announced, ...]:
+        """Those that come with the block at `height`: of its transactions, then of itself."""
+
+    def lock(self, inv_type: int, inventory_hash: bytes) -> Announced | None:
+        """What was announced under this hash; None if nothing was."""
 
 
-@attrs.define(repr=False)
+def last_shared_height(one: SimulatedChain, other: SimulatedChain) -> int:
+    """The height of the last block that two chains of one network have in common."""
+    low, high = 0, min(one.height, other.height)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if one.hash_at(middle) == other.hash_at(middle) else (low, middle - 1)
+    return low
+
+
+@attrs.define(slots=False, repr=False)
 class StoredBlocks:
     """The blocks, headers, hashes and filters of a chain, dense from genesis; the common part of every chain."""
 
@@ -102,6 +118,7 @@ class StoredBlocks:
     _filters: list[bytes] = attrs.field(factory=list)
     _filter_hashes: list[bytes] = attrs.field(factory=list)
     _filter_headers: list[bytes] = attrs.field(factory=list)
+    _on_offer: dict[tuple[int, bytes], Announced] = attrs.field(factory=dict)
 
     @property
     def height(self) -> int:
@@ -134,6 +151,21 @@ class StoredBlocks:
 
     def filter_header(self, height: int) -> bytes:
         return self._filter_headers[height] if height >= 0 else bytes(32)
+
+    def locks(self) -> tuple[Announced, ...]:
+        return ()
+
+    def locks_of(self, height: int) -> tuple[Announced, ...]:  # noqa: ARG002 - for chains that have locks
+        return ()
+
+    def lock(self, inv_type: int, inventory_hash: bytes) -> Announced | None:
+        return self._on_offer.get((inv_type, inventory_hash))
+
+    def _offer(self, locks: Iterable[Announced]) -> tuple[Announced, ...]:
+        """Announce these, and keep them for those who ask."""
+        offered = tuple(locks)
+        self._on_offer |= {(lock.inv_type, lock.hash): lock for lock in offered}
+        return offered
 
     def append_genesis(self, raw_filter: bytes) -> None:
         """The network's genesis header, without a block behind it."""

@@ -13,13 +13,15 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
+from phasegate.consensus.codec import var_bytes
 from phasegate.consensus.primitives import OutPoint, Transaction, TxIn, TxOut
+from phasegate.consensus.spent_scripts import hash160
 
 DASH = 100_000_000
 FEE = 1000
 PREMINE, PREMINE_COINS = 2_000_000 * DASH, 64
 WATCHED = 8
-_SIGNATURE_SIZE = 107
+_SIGNATURE_SIZE = 72
 _KEPT_STRANGERS = 256
 
 Inputs = tuple[TxIn, ...]
@@ -76,10 +78,11 @@ class Economy:
     treasury: deque[Held] = attrs.field(factory=deque)
     _strangers: deque[Held] = attrs.field(factory=lambda: deque(maxlen=_KEPT_STRANGERS))
     _watched_set: frozenset[bytes] = frozenset()
+    _unlocking: dict[bytes, bytes] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
-        keys = [pay_to_key(self.rng.randbytes(20)) for _ in range(WATCHED - 2)]
-        self.watched = (*keys, *[pay_to_script(self.rng.randbytes(20)) for _ in range(2)])
+        keys = [self.stranger() for _ in range(WATCHED - 2)]
+        self.watched = (*keys, *[self._shared_script() for _ in range(2)])
         self._watched_set = frozenset(self.watched)
 
     def balances(self) -> dict[bytes, int]:
@@ -90,8 +93,29 @@ class Economy:
         return totals
 
     def stranger(self) -> bytes:
-        """A script nobody watches."""
-        return pay_to_key(self.rng.randbytes(20))
+        """A script nobody watches, of a key of its own."""
+        key = self._key()
+        script = pay_to_key(hash160(key))
+        self._unlocking[script] = var_bytes(key)
+        return script
+
+    def old_stranger(self) -> bytes:
+        """Like a stranger's, but every other one P2PK, whose spender does not tell the script."""
+        if self.rng.random() < 0.5:
+            return self.stranger()
+        script = var_bytes(self._key()) + b"\xac"
+        self._unlocking[script] = b""
+        return script
+
+    def _shared_script(self) -> bytes:
+        """P2SH of a 1-of-1 multisig."""
+        redeem = b"\x51" + var_bytes(self._key()) + b"\x51\xae"
+        script = pay_to_script(hash160(redeem))
+        self._unlocking[script] = var_bytes(redeem)
+        return script
+
+    def _key(self) -> bytes:
+        return b"\x02" + self.rng.randbytes(32)
 
     def watched_script(self) -> bytes:
         """One of the watched scripts."""
@@ -109,10 +133,16 @@ class Economy:
         payload: Callable[[Inputs], bytes] | None = None,
     ) -> Spending:
         """A transaction of these coins to these outputs; `payload` is told the inputs, which it signs."""
-        inputs = tuple([TxIn(c.outpoint, self.rng.randbytes(_SIGNATURE_SIZE)) for c in coins])
+        inputs = tuple([TxIn(c.outpoint, self._unlock(c.output.script)) for c in coins])
         extra = payload(inputs) if payload else b""
         tx = Transaction(3 if payload else 2, kind, inputs, tuple(outputs), 0, extra)
         return Spending(tx, tuple([c.output for c in coins]))
+
+    def _unlock(self, script: bytes) -> bytes:
+        """A scriptSig of the right form for `script`: a signature that nobody checks, and what the script hashes."""
+        rest = self.rng.randbytes(_SIGNATURE_SIZE - 3)
+        signature = var_bytes(bytes((0x30, _SIGNATURE_SIZE - 3)) + rest + b"\x01")
+        return (b"\x00" if script[:1] == b"\xa9" else b"") + signature + self._unlocking[script]
 
     def pay(
         self, outputs: Sequence[TxOut], kind: int = 0, payload: Callable[[Inputs], bytes] | None = None
@@ -137,14 +167,12 @@ class Economy:
         """A coin of somebody nobody watches, if there is one."""
         return self._strangers.popleft() if self._strangers else None
 
-    def book(self, height: int, spendings: Sequence[Spending]) -> None:
-        """Enter a block's transactions, in block order, into the books."""
-        before = len(self.touching)
-        for spending in spendings:
-            if self._book_one(spending):
-                self.touching.append(spending.tx.txid)
-        if len(self.touching) > before:
-            self.heights.append(height)
+    def book(self, height: int, spendings: Sequence[Spending]) -> list[Transaction]:
+        """Enter a block's transactions, in block order, into the books; those that concern a watched script."""
+        touching = [spending.tx for spending in spendings if self._book_one(spending)]
+        self.touching += [tx.txid for tx in touching]
+        self.heights += [height] if touching else []
+        return touching
 
     def _book_one(self, spending: Spending) -> bool:
         touched = False

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 
 import attrs
 
+from phasegate.consensus.params import Network
+from phasegate.p2p.handshake import devnet_name
 from phasegate.p2p.messages import (
     Message,
     Ping,
@@ -29,7 +31,7 @@ from phasegate.p2p.simnet.answers import Punished
 PROTOCOL = 70240
 OLDEST_PROTOCOL = 70221
 ADDRV2_PROTOCOL = 70223
-USER_AGENT = "/Dash Core:23.1.0(phasegate simnet)/"
+USER_AGENT, COMMENT = "/Dash Core:23.1.0", "phasegate simnet"
 SERVICES = (
     Services.NETWORK
     | Services.BLOOM
@@ -40,17 +42,31 @@ SERVICES = (
 _CONCERNED = (Version, Verack, SendAddrV2, SendHeaders, SendHeaders2)
 
 
+@attrs.frozen
+class Identity:
+    """What a node says of itself: the newest protocol it speaks, its `Services`, its user agent up to the comment."""
+
+    protocol: int = PROTOCOL
+    services: int = SERVICES
+    user_agent: str = USER_AGENT
+
+
 @attrs.define(eq=False)
 class Greeting:
     """What both sides have said of themselves so far.
 
     Attributes:
+        network: whose node this is; on a devnet both sides name it.
+        height: of the node's tip.
+        identity: of the node.
         version: the protocol both speak, Core's first one until the caller's version is there.
         complete: whether the caller has said version and verack.
         relay: whether the caller wishes transactions and InstantSend locks.
     """
 
+    network: Network
     height: int
+    identity: Identity = attrs.field(factory=Identity)
     version: int = attrs.field(default=209, init=False)
     complete: bool = attrs.field(default=False, init=False)
     relay: bool = attrs.field(default=False, init=False)
@@ -66,7 +82,8 @@ class Greeting:
         """Take a message and say what to send at once.
 
         Raises:
-            Punished: the caller is too old, says it is a masternode connection, or wishes addrv2 too late.
+            Punished: the caller is too old, of another devnet, says it is a masternode connection, or wishes addrv2
+                too late.
         """
         if isinstance(message, Version) and self._their_services is None:
             return self._greeted(message)
@@ -97,16 +114,19 @@ class Greeting:
             raise Punished(f"obsolete protocol {theirs.version}")
         if theirs.masternode:
             raise Punished("masternode connection to a node that is none")
+        devnet, own = devnet_name(self.network), self.identity
+        if devnet not in theirs.user_agent:
+            raise Punished(f"caller is not of {devnet}")
         self._their_services = theirs.services
-        self.version = min(PROTOCOL, theirs.version)
+        self.version = min(own.protocol, theirs.version)
         self.relay = theirs.relay
         ours = Version(
-            version=PROTOCOL,
-            services=SERVICES,
+            version=own.protocol,
+            services=own.services,
             time=int(time.time()),
-            my_services=SERVICES,
+            my_services=own.services,
             nonce=random.getrandbits(64),
-            user_agent=USER_AGENT,
+            user_agent=f"{own.user_agent}({devnet or COMMENT})/",
             start_height=self.height,
         )
         wish = [SendAddrV2()] if theirs.version >= ADDRV2_PROTOCOL else []

@@ -11,11 +11,10 @@ from typing import Protocol, TypeVar
 
 from phasegate.consensus.masternodes import ChainLockSignature, MasternodeListDiff, MasternodeState
 from phasegate.consensus.merkle import PartialMerkleTree
-from phasegate.consensus.primitives import COINBASE, Block, CoinbasePayload
+from phasegate.consensus.primitives import Block
+from phasegate.consensus.quorum_members import WORK_OFFSET
 from phasegate.consensus.quorums import QuorumCommitment
 
-WORK_OFFSET = 8
-NULL_SIGNATURE = bytes(96)
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -26,6 +25,8 @@ class Blocks(Protocol):
     def block(self, height: int) -> bytes | None: ...
 
     def height_of(self, block_hash: bytes) -> int | None: ...
+
+    def embedded_signature(self, height: int) -> bytes: ...
 
 
 def difference(blocks: Blocks, base: MasternodeState, after: MasternodeState) -> MasternodeListDiff | None:
@@ -63,10 +64,6 @@ def _signatures(blocks: Blocks, quorums: tuple[QuorumCommitment, ...]) -> tuple[
 
 def _work_signature(blocks: Blocks, quorum: QuorumCommitment) -> bytes:
     height = blocks.height_of(quorum.quorum_hash)
-    raw = None if height is None else blocks.block(height - (quorum.index or 0) - WORK_OFFSET)
-    if raw is None:
-        return NULL_SIGNATURE
-    coinbase = Block.from_bytes(raw).transactions[0]
-    if coinbase.type != COINBASE:
-        return NULL_SIGNATURE
-    return CoinbasePayload.from_bytes(coinbase.payload).best_cl_signature or NULL_SIGNATURE
+    if height is None:
+        raise ValueError(f"quorum {quorum.quorum_hash[::-1].hex()} is not of this chain")
+    return blocks.embedded_signature(height - (quorum.index or 0) - WORK_OFFSET)

@@ -6,6 +6,8 @@ wait before each answer, or to fall silent after the handshake.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import attrs
 import trio
 
@@ -21,11 +23,12 @@ from phasegate.p2p.messages import (
     Inv,
     InvItem,
     InvType,
+    Mempool,
     Message,
 )
-from phasegate.p2p.simnet.answers import Answer, Punished, answer
-from phasegate.p2p.simnet.chain import SimulatedChain
-from phasegate.p2p.simnet.greeting import Greeting
+from phasegate.p2p.simnet.answers import Answer, Punished, answer, check_offered
+from phasegate.p2p.simnet.chain import Announced, SimulatedChain, last_shared_height
+from phasegate.p2p.simnet.greeting import Greeting, Identity
 from phasegate.p2p.simnet.lies import Lie
 from phasegate.p2p.simnet.request_log import RequestLog
 from phasegate.p2p.simnet.wire import Gone, Wire
@@ -34,6 +37,8 @@ HANDSHAKE_TIMEOUT = 60.0
 PING_INTERVAL = 120.0
 SILENCE_LIMIT = 1200.0
 MAX_HEADERS_ANNOUNCED = 8
+MAX_BLOCKS_OF_LOCKS = 100
+"""Of so many of the newest blocks the locks are announced; nobody has waited for older ones."""
 
 
 @attrs.define(eq=False)
@@ -41,11 +46,13 @@ class Node:
     """A node with one chain, for any number of peers.
 
     Args:
-        chain: what it serves; it may grow, after which `announce` tells the peers.
+        chain: what it serves; it may grow, after which `announce` tells the peers, or be changed by `switch`.
         log: gets one line a request served.
         lie: what it lies about.
         delay: seconds to wait before each answer.
         silent: shake hands, then answer nothing.
+        locks: whether it knows of ChainLocks and InstantSend locks, apart from those in blocks.
+        identity: what it says of itself.
     """
 
     chain: SimulatedChain
@@ -53,6 +60,8 @@ class Node:
     lie: Lie | None = attrs.field(default=None, kw_only=True)
     delay: float = attrs.field(default=0.0, kw_only=True)
     silent: bool = attrs.field(default=False, kw_only=True)
+    locks: bool = attrs.field(default=True, kw_only=True)
+    identity: Identity = attrs.field(factory=Identity, kw_only=True)
     _peers: list[_Peer] = attrs.field(factory=list, init=False)
 
     @property
@@ -94,9 +103,17 @@ class Node:
             await peer.wire.aclose()
 
     async def announce(self, blocks: int) -> None:
-        """Tell every peer of the newest `blocks` blocks, by headers if it asked for them, else by inv."""
+        """Tell every peer of the newest `blocks` blocks, by headers if it asked for them, else by inv, and of locks."""
         for peer in [peer for peer in self._peers if peer.greeting.complete and not self.silent]:
             await peer.announce(blocks)
+
+    async def switch(self, chain: SimulatedChain) -> None:
+        """Go over to another chain, as after a reorganisation, and tell every peer of the blocks that are new."""
+        fork = last_shared_height(self.chain, chain)
+        self.chain = chain
+        for peer in self._peers:
+            peer.forget_above(fork)
+        await self.announce(chain.height - fork)
 
 
 @attrs.define(eq=False)
@@ -109,7 +126,7 @@ class _Peer:
     _known: int = attrs.field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.greeting = Greeting(self.node.chain.height)
+        self.greeting = Greeting(self.node.chain.network, self.node.chain.height, self.node.identity)
 
     async def talk(self) -> None:
         """Read and answer, one message after the other, until the end."""
@@ -128,9 +145,19 @@ class _Peer:
                 await self._send_quietly(self.greeting.ping())
         scope.cancel()
 
+    def forget_above(self, fork: int) -> None:
+        """What the peer was told above this height is of another chain now."""
+        self._known = min(self._known, fork)
+
     async def announce(self, blocks: int) -> None:
-        chain = self.node.chain
-        first = chain.height - blocks + 1
+        chain, heights = self.node.chain, range(self.node.chain.height - blocks + 1, self.node.chain.height + 1)
+        locks = [lock for height in heights[-MAX_BLOCKS_OF_LOCKS:] for lock in chain.locks_of(height)]
+        await self._offer([lock for lock in locks if lock.inv_type == InvType.INSTANTSEND_LOCK])
+        if heights:
+            await self._announce_blocks(chain, heights.start, blocks)
+        await self._offer([lock for lock in locks if lock.inv_type == InvType.CHAINLOCK][-1:])
+
+    async def _announce_blocks(self, chain: SimulatedChain, first: int, blocks: int) -> None:
         by_headers = blocks <= MAX_HEADERS_ANNOUNCED and self._known >= first - 1
         raw = chain.headers(first, blocks)
         if by_headers and self.greeting.wants_headers2:
@@ -159,15 +186,20 @@ class _Peer:
     async def _welcome(self) -> None:
         for message in self.greeting.welcome():
             await self.wire.send(message)
-        kinds = [InvType.CHAINLOCK, *([InvType.INSTANTSEND_LOCK] if self.greeting.relay else [])]
-        offered = [InvItem(lock.inv_type, lock.hash) for lock in self.node.chain.locks() if lock.inv_type in kinds]
-        if offered:
-            await self.wire.send(Inv(tuple(offered)))
+        await self._offer(self.node.chain.locks())
+
+    async def _offer(self, locks: Iterable[Announced]) -> None:
+        """Announce those of `locks` that this peer wishes to hear of."""
+        kinds = (InvType.CHAINLOCK, InvType.INSTANTSEND_LOCK) if self.greeting.relay else (InvType.CHAINLOCK,)
+        offered = tuple([InvItem(lock.inv_type, lock.hash) for lock in locks if lock.inv_type in kinds])
+        if offered and self.node.locks:
+            await self._send_quietly(Inv(offered))
 
     async def _answer(self, request: Message) -> None:
         chain, version = self.node.chain, self.wire.version
+        check_offered(request, self.node.identity.services)
         given = answer(chain, request, version)
-        if given is None:
+        if given is None or (isinstance(request, Mempool) and not self.node.locks):
             return
         if self.node.delay:
             await trio.sleep(self.node.delay)

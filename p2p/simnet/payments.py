@@ -77,7 +77,7 @@ def _stranger_pays(economy: Economy, _height: int) -> list[Spending]:
         return []
     value = coin.output.value - FEE
     first = value // 2
-    outputs = [TxOut(first, economy.stranger()), TxOut(value - first, economy.stranger())]
+    outputs = [TxOut(first, economy.stranger()), TxOut(value - first, economy.old_stranger())]
     spending = economy.spend([coin], outputs)
     economy.keep_stranger(spending.held(1))
     return [spending]

@@ -13,8 +13,8 @@ from phasegate.consensus.primitives import OutPoint, TxIn, TxOut
 PROVIDER_REGISTER, PROVIDER_SERVICE, PROVIDER_REGISTRAR, PROVIDER_REVOKE = 1, 2, 3, 4
 ASSET_LOCK, ASSET_UNLOCK = 8, 9
 REGULAR, EVO = 0, 1
-VERSION = 2
-"""The basic BLS scheme: what everything after V19 uses."""
+LEGACY, BASIC = 1, 2
+"""Versions of payloads and entries: the BLS scheme of the operator key. After V19 old masternodes keep the first."""
 
 
 @attrs.frozen
@@ -51,10 +51,11 @@ def register(
     inputs: tuple[TxIn, ...],
     platform: Platform | None,
     signature: bytes,
+    version: int = BASIC,
 ) -> bytes:
     """ProRegTx payload; a collateral inside the transaction itself has a null hash, `address` is 18 raw bytes."""
     kind = EVO if platform else REGULAR
-    head = u16(VERSION) + u16(kind) + u16(0) + collateral.to_bytes() + address
+    head = u16(version) + u16(kind) + u16(0) + collateral.to_bytes() + address
     keyed = keys.owner + keys.operator + keys.voting + u16(0) + var_bytes(payout)
     return head + keyed + inputs_hash(inputs) + (platform.to_bytes() if platform else b"") + var_bytes(signature)
 
@@ -63,7 +64,7 @@ def update_service(
     pro_tx_hash: bytes, address: bytes, inputs: tuple[TxIn, ...], platform: Platform | None, signature: bytes
 ) -> bytes:
     """ProUpServTx payload, without an operator payout; `signature` has 96 bytes."""
-    head = u16(VERSION) + u16(EVO if platform else REGULAR) + pro_tx_hash + address + var_bytes(b"")
+    head = u16(BASIC) + u16(EVO if platform else REGULAR) + pro_tx_hash + address + var_bytes(b"")
     return head + inputs_hash(inputs) + (platform.to_bytes() if platform else b"") + signature
 
 
@@ -71,13 +72,13 @@ def update_registrar(
     pro_tx_hash: bytes, operator: bytes, voting: bytes, payout: bytes, inputs: tuple[TxIn, ...], signature: bytes
 ) -> bytes:
     """ProUpRegTx payload: new operator key, voting key and payout script."""
-    head = u16(VERSION) + pro_tx_hash + u16(0) + operator + voting + var_bytes(payout)
+    head = u16(BASIC) + pro_tx_hash + u16(0) + operator + voting + var_bytes(payout)
     return head + inputs_hash(inputs) + var_bytes(signature)
 
 
 def revoke(pro_tx_hash: bytes, reason: int, inputs: tuple[TxIn, ...], signature: bytes) -> bytes:
     """ProUpRevTx payload; `signature` has 96 bytes."""
-    return u16(VERSION) + pro_tx_hash + u16(reason) + inputs_hash(inputs) + signature
+    return u16(BASIC) + pro_tx_hash + u16(reason) + inputs_hash(inputs) + signature
 
 
 def asset_lock(credited: tuple[TxOut, ...]) -> bytes:

@@ -3,13 +3,14 @@
 The recording holds a few dozen masternode list differences, but a client may ask for any two heights. So the lists
 themselves are rebuilt from the recorded differences, each checked as a client checks it, and laid at every height where
 the roots that the coinbase states are the roots of a recorded list. Where none fits, the true list is not known, and
-nothing is served: a real node that cannot answer is silent too.
+nothing is served: a real node that cannot answer is silent too. Likewise rotation: what was recorded is told as it was
+recorded, everything else is built from the lists, from which all cycles can be replayed.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -18,19 +19,23 @@ import attrs
 from phasegate.consensus.addresses import parse_watch_item
 from phasegate.consensus.codec import Reader, dsha
 from phasegate.consensus.faults import PeerMisbehaved
-from phasegate.consensus.masternodes import MasternodeListDiff, MasternodeState, apply_diff
-from phasegate.consensus.params import Network, network
+from phasegate.consensus.masternodes import MasternodeEntry, MasternodeListDiff, MasternodeState, apply_diff
+from phasegate.consensus.params import Network, QuorumType, network
 from phasegate.consensus.primitives import COINBASE, Block, CoinbasePayload, OutPoint, Transaction, header_at
+from phasegate.consensus.quorums import QuorumCommitment, QuorumSnapshot
 from phasegate.p2p.messages import CFilter, GetQrInfo, InvType, KnownMessage, MnListDiff, QrInfo
 from phasegate.p2p.simnet import CannotServe
 from phasegate.p2p.simnet.chain import Announced, Expected, StoredBlocks
 from phasegate.p2p.simnet.list_diff import difference
+from phasegate.p2p.simnet.locks import NULL_SIGNATURE
+from phasegate.p2p.simnet.rotation import Rotation
+from phasegate.p2p.simnet.rotation_answer import PROTOCOL_INCREMENTAL, rotation_info
 
 ACTIVATIONS: Mapping[str, int] = {"dip3": 2, "v20": 100, "mn_rr": 100}
 """The options that the recorded node ran with."""
 
 PROTOCOL = 70240
-INCREMENTAL_QRINFO, BEFORE = 70236, 70235
+INCREMENTAL_QRINFO, BEFORE = PROTOCOL_INCREMENTAL, 70235
 _LOCK_TYPES = {"clsig": InvType.CHAINLOCK, "isdlock": InvType.INSTANTSEND_LOCK}
 Roots = tuple[bytes, bytes]
 M = TypeVar("M", bound=KnownMessage)
@@ -63,6 +68,10 @@ class RecordedChain(StoredBlocks):
     _diffs: dict[tuple[int, int], MasternodeListDiff] = attrs.field(factory=dict)
     _rotations: dict[tuple[bool, GetQrInfo], QrInfo] = attrs.field(factory=dict)
     _locks: tuple[Announced, ...] = ()
+    _cycles: Rotation = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._cycles = Rotation(self, self.network.quorum_types[self.network.roles["instantsend"]])
 
     @classmethod
     def read(cls, directory: Path, recorded: Network) -> Self:
@@ -84,7 +93,26 @@ class RecordedChain(StoredBlocks):
         return None if before is None or after is None else difference(self, before, after)
 
     def qrinfo(self, request: GetQrInfo, version: int) -> QrInfo | None:
-        return self._rotations.get((version >= INCREMENTAL_QRINFO, request))
+        return self._rotations.get((version >= INCREMENTAL_QRINFO, request)) or rotation_info(self, request, version)
+
+    def last_commitments(self, kind: QuorumType, height: int) -> Sequence[QuorumCommitment] | None:
+        """The newest commitment of each index of a rotated type, by index; None where the lists are not known."""
+        state = self._states.get(height)
+        own = [] if state is None else [quorum for quorum in state.quorums.values() if quorum.type == kind.number]
+        return None if state is None else sorted(own, key=lambda quorum: quorum.index or 0)
+
+    def snapshot(self, kind: QuorumType, height: int) -> QuorumSnapshot | None:  # noqa: ARG002 - one type rotates
+        """What the cycle that begins at `height` remembers."""
+        return self._cycles.snapshot(height)
+
+    def entries_at(self, height: int) -> Mapping[bytes, MasternodeEntry]:
+        """The masternodes after the block at `height`, where they are known: at least at every work block."""
+        return self._states[height].entries
+
+    def embedded_signature(self, height: int) -> bytes:
+        """The 96 bytes of the ChainLock that the coinbase at `height` carries, zeros for none."""
+        payload = self._stated(height)
+        return (payload.best_cl_signature if payload else b"") or NULL_SIGNATURE
 
     def locks(self) -> tuple[Announced, ...]:
         return self._locks
@@ -111,7 +139,7 @@ class RecordedChain(StoredBlocks):
                 self._learn(_parsed(MnListDiff, payload).diff)
             elif command in _LOCK_TYPES:
                 locks.append(Announced(_LOCK_TYPES[command], dsha(payload), command, payload))
-        self._locks = tuple(locks)
+        self._locks = self._offer(locks)
         self._read_rotations([m for m in messages if "qrinfo" in m[1]], incremental=True)
 
     def _learn(self, diff: MasternodeListDiff) -> None:
@@ -133,11 +161,12 @@ class RecordedChain(StoredBlocks):
                 self._states[height] = attrs.evolve(state, height=height, block_hash=self.hash_at(height))
 
     def _stated_roots(self, height: int) -> Roots:
+        payload = self._stated(height)
+        return (payload.masternode_root, payload.quorum_root) if payload else (b"", b"")
+
+    def _stated(self, height: int) -> CoinbasePayload | None:
         coinbase = self._transactions(height)[0]
-        if coinbase.type != COINBASE:
-            return b"", b""
-        payload = CoinbasePayload.from_bytes(coinbase.payload)
-        return payload.masternode_root, payload.quorum_root
+        return CoinbasePayload.from_bytes(coinbase.payload) if coinbase.type == COINBASE else None
 
     def _transactions(self, height: int) -> tuple[Transaction, ...]:
         return Block.from_bytes(self._blocks[height]).transactions

@@ -1,7 +1,8 @@
 """The masternode list of a generated chain, with its past [DIP3, DIP4].
 
 Entries follow Core's rules as far as a list shows them: the confirmed hash appears two blocks after the registration
-and is the hash of the block between; a masternode that loses its operator key is banned and loses its address.
+and is the hash of the block between; a masternode that loses its operator key is banned, loses its address and what it
+had on the Platform, and falls back to the oldest version, which has no type [Core evo/dmnstate.h ResetOperatorFields].
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import attrs
 
 from phasegate.consensus.masternodes import MasternodeEntry
 from phasegate.consensus.merkle import merkle_root
+from phasegate.p2p.simnet import protx
+from phasegate.p2p.simnet.bls_keys import public_key, secret_key
 from phasegate.p2p.simnet.economy import Economy, Held
 from phasegate.p2p.simnet.protx import Platform
 from phasegate.p2p.simnet.timeline import Timeline
@@ -37,12 +40,14 @@ class Registry:
         entries: list entries by proTxHash and height.
         members: the living ones by proTxHash, oldest registration first.
         registered: how many there ever were.
+        operators: the secret of every operator key there ever was, by its basic form.
     """
 
     economy: Economy
     entries: Timeline[bytes, MasternodeEntry] = attrs.field(factory=Timeline)
     members: dict[bytes, Member] = attrs.field(factory=dict)
     registered: int = 0
+    operators: dict[bytes, int] = attrs.field(factory=dict)
     _unconfirmed: list[tuple[int, bytes]] = attrs.field(factory=list)
     _root: bytes = bytes(32)
     _root_of: int = 0
@@ -82,18 +87,37 @@ class Registry:
         """Replace some fields of an entry from block `height` on."""
         self.entries.put(height, key, attrs.evolve(self.entries.now[key], **fields))
 
-    def silence(self, height: int, key: bytes, **fields: Any) -> None:
-        """Ban a masternode and clear its address, changing other `fields` with it."""
-        platform = {"http_port": 0, "node_id": bytes(20)} if self.members[key].platform else {}
-        self.change(height, key, valid=False, address=NO_ADDRESS, **platform, **fields)
+    def operator(self) -> bytes:
+        """A new operator key, basic form."""
+        secret = secret_key(self.economy.rng.randbytes(48))
+        key = public_key(secret)
+        self.operators[key] = secret
+        return key
+
+    def rekey(self, height: int, key: bytes, operator: bytes, voting: bytes) -> None:
+        """Give a masternode other keys, which silences it until its service is announced again."""
+        platform = {"type": protx.EVO, "http_port": 0, "node_id": bytes(20)} if self.members[key].platform else {}
+        keys = {"operator_key": operator, "voting_key": voting}
+        self.change(height, key, version=protx.BASIC, valid=False, address=NO_ADDRESS, **keys, **platform)
+
+    def revoke(self, height: int, key: bytes) -> None:
+        """Take a masternode's operator key away."""
+        nothing = {"type": protx.REGULAR, "http_port": None, "node_id": b"", "operator_key": NULL_OPERATOR}
+        self.change(height, key, version=protx.LEGACY, valid=False, address=NO_ADDRESS, **nothing)
 
     def remove(self, height: int, key: bytes) -> Member:
         """Take a masternode off the list."""
         self.entries.put(height, key, None)
         return self.members.pop(key)
 
-    def pick(self, *, valid: bool | None = None) -> bytes | None:
-        """Some masternode, if there is one; of the (in)valid ones only when `valid` is given."""
+    def pick(self, *, valid: bool | None = None, keyed: bool | None = None) -> bytes | None:
+        """Some masternode, if there is one: of the (in)valid only, or of those with(out) an operator key, as given."""
         now = self.entries.now
         keys = [key for key in self.members if valid is None or now[key].valid is valid]
+        keys = [key for key in keys if keyed is None or (now[key].operator_key != NULL_OPERATOR) is keyed]
         return self.economy.rng.choice(keys) if keys else None
+
+    @property
+    def valid_count(self) -> int:
+        """How many are not banned."""
+        return sum(entry.valid for entry in self.entries.now.values())

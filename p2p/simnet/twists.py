@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from phasegate.consensus.codec import u32
+from phasegate.consensus.filters import filter_hash
 from phasegate.consensus.masternodes import MasternodeEntry, MasternodeListDiff
 from phasegate.consensus.primitives import Block
 from phasegate.consensus.quorums import BASIC as BASIC_SCHEME
@@ -28,6 +29,7 @@ from phasegate.p2p.messages_filters import BASIC
 from phasegate.p2p.simnet import lying_headers
 from phasegate.p2p.simnet.answers import CHECKPOINT_INTERVAL, Answer
 from phasegate.p2p.simnet.chain import SimulatedChain
+from phasegate.p2p.simnet.false_filters import FalseFilters
 from phasegate.p2p.simnet.wire import RawFrame
 
 EMPTY_FILTER = b"\x00"
@@ -35,12 +37,13 @@ EMPTY_FILTER = b"\x00"
 
 @attrs.frozen
 class Asked:
-    """What a twist may look at: the honest chain, the height of the lie, and the answer it is in."""
+    """What a twist may look at: the honest chain, the height of the lie, the answer it is in, and false filters."""
 
     chain: SimulatedChain
     height: int
     answer: Answer
     version: int
+    filters: FalseFilters | None = None
 
     @property
     def index(self) -> int:
@@ -111,6 +114,35 @@ def wrong_checkpoint(message: CFCheckpt, asked: Asked) -> Message:
     if 32 * index >= len(message.headers):
         return message
     return attrs.evolve(message, headers=_with_flipped(message.headers, index))
+
+
+def false_filter(message: CFilter, asked: Asked) -> Message:
+    """The filter that the liar stands by."""
+    height = asked.chain.height_of(message.block_hash)
+    if asked.filters is None or height is None:
+        return message
+    return attrs.evolve(message, filter=asked.filters.filter(asked.chain, height))
+
+
+def false_hashes(message: CFHeaders, asked: Asked) -> Message:
+    """The hashes of the liar's filters, after its own filter header."""
+    if asked.filters is None:
+        return message
+    covers, filters = asked.answer.covers, asked.filters
+    hashes = b"".join([filter_hash(filters.filter(asked.chain, height)) for height in covers])
+    return attrs.evolve(message, prev_header=filters.header(asked.chain, covers.start - 1), hashes=hashes)
+
+
+def false_checkpoints(message: CFCheckpt, asked: Asked) -> Message:
+    """The liar's own filter headers."""
+    if asked.filters is None:
+        return message
+    heights = range(CHECKPOINT_INTERVAL, asked.answer.covers.stop, CHECKPOINT_INTERVAL)
+    return attrs.evolve(message, headers=b"".join([asked.filters.header(asked.chain, height) for height in heights]))
+
+
+FALSE_FILTER_TWISTS: Twists = {CFilter: false_filter, CFHeaders: false_hashes, CFCheckpt: false_checkpoints}
+"""Everything that depends on a false filter."""
 
 
 def wrong_body(message: BlockMessage, asked: Asked) -> Message:

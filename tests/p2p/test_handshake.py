@@ -9,6 +9,7 @@ import attrs
 import pytest
 
 from phasegate.consensus.faults import Fault, PeerMisbehaved
+from phasegate.consensus.params import Network, network
 from phasegate.p2p.handshake import (
     MAX_IGNORED,
     MIN_PROTOCOL,
@@ -16,6 +17,8 @@ from phasegate.p2p.handshake import (
     USER_AGENT,
     Handshake,
     HandshakeRefused,
+    agent_on,
+    devnet_name,
     our_version,
 )
 from phasegate.p2p.messages import Ping, SendAddrV2, SendHeaders, Services, Verack, Version, decode
@@ -150,3 +153,22 @@ def test_a_name_that_would_paint_the_terminal_is_made_harmless() -> None:
     shake = Handshake(OURS)
     shake.receive(attrs.evolve(THEIRS, user_agent="/\x1b[31mé\n/"))
     assert shake.peer.user_agent == "/?[31m??/"
+
+
+@pytest.mark.parametrize(
+    ("chain", "agent"),
+    [
+        (network("mainnet"), USER_AGENT),
+        (network("devnet"), f"{USER_AGENT[:-1]}(devnet.devnet)/"),
+        (network("devnet", devnet_name="foo"), f"{USER_AGENT[:-1]}(devnet.devnet-foo)/"),
+    ],
+)
+def test_a_devnet_is_named_by_both_sides(chain: Network, agent: str) -> None:
+    """dashd hangs up on whoever does not say which devnet it is of; so do we."""
+    assert agent_on(chain) == agent
+    wanted = devnet_name(chain)
+    named = attrs.evolve(THEIRS, user_agent=f"/Dash Core:23.1.2({wanted})/")
+    assert Handshake(OURS, devnet=wanted).receive(named) == [Verack()]
+    if wanted:
+        with pytest.raises(HandshakeRefused, match=f"peer is not of {wanted}: it calls itself /Dash Core:23.1.2/"):
+            Handshake(OURS, devnet=wanted).receive(THEIRS)

@@ -18,7 +18,6 @@ from phasegate.p2p.messages import (
     GetHeaders,
     GetHeaders2,
     GetMnListDiff,
-    GetQrInfo,
     Headers,
     Headers2,
     Inv,
@@ -28,9 +27,10 @@ from phasegate.p2p.messages import (
     Message,
     MnListDiff,
     NotFound,
+    Services,
 )
-from phasegate.p2p.simnet.answers import Punished, answer
-from phasegate.p2p.simnet.generated import GeneratedChain
+from phasegate.p2p.simnet.answers import Punished, answer, check_offered
+from phasegate.p2p.simnet.generated import GeneratedChain, generate
 from phasegate.p2p.simnet.recording import RecordedChain
 
 NOWHERE = b"\x11" * 32
@@ -138,7 +138,7 @@ def test_what_dashd_disconnects_for(long_chain: GeneratedChain) -> None:
 
 
 def test_where_dashd_is_silent(long_chain: GeneratedChain) -> None:
-    """Unknown blocks, list differences of unknown or reversed blocks, and rotation of quorums without members."""
+    """Unknown blocks, and list differences of unknown or reversed ones."""
     at = long_chain.hash_at
     for request in (
         GetData((InvItem(InvType.BLOCK, NOWHERE), InvItem(InvType.BLOCK, at(0)))),
@@ -146,10 +146,9 @@ def test_where_dashd_is_silent(long_chain: GeneratedChain) -> None:
         GetMnListDiff(NOWHERE, at(5)),
         GetMnListDiff(at(5), NOWHERE),
         GetMnListDiff(at(6), at(5)),
-        GetQrInfo((), at(5), False),
-        Mempool(),
     ):
         assert given(long_chain, request) == []
+    assert given(generate(20, "young"), Mempool()) == []
 
 
 def test_blocks_come_in_the_order_asked(long_chain: GeneratedChain) -> None:
@@ -171,9 +170,26 @@ def test_unknown_transactions_and_locks_are_not_found(recorded: RecordedChain) -
     ]
 
 
-def test_the_memory_pool_tells_the_best_chainlock(recorded: RecordedChain) -> None:
-    """mempool is answered by an inv of the newest ChainLock."""
-    (message,) = given(recorded, Mempool())
+@pytest.mark.parametrize("name", ["recorded", "long_chain"])
+def test_the_memory_pool_tells_the_best_chainlock(name: str, request: pytest.FixtureRequest) -> None:
+    """mempool is answered by an inv of the newest ChainLock, whose payload then is to be had."""
+    chain: GeneratedChain | RecordedChain = request.getfixturevalue(name)
+    (message,) = given(chain, Mempool())
     assert isinstance(message, Inv)
-    newest = [lock for lock in recorded.locks() if lock.command == "clsig"][-1]
+    newest = [lock for lock in chain.locks() if lock.command == "clsig"][-1]
     assert message.items == (InvItem(InvType.CHAINLOCK, newest.hash),)
+    assert [m.to_payload(V) for m in given(chain, GetData(message.items))] == [newest.payload]
+
+
+def test_what_a_node_does_not_offer_ends_the_connection() -> None:
+    """Filters asked of a node without them, and the memory pool of one without bloom filters."""
+    everything = Services.NETWORK | Services.COMPACT_FILTERS | Services.BLOOM
+    for request, service in (
+        (GetCFilters(0, 1, NOWHERE), Services.COMPACT_FILTERS),
+        (GetCFHeaders(0, 1, NOWHERE), Services.COMPACT_FILTERS),
+        (GetCFCheckpt(0, NOWHERE), Services.COMPACT_FILTERS),
+        (Mempool(), Services.BLOOM),
+    ):
+        check_offered(request, everything)
+        with pytest.raises(Punished):
+            check_offered(request, everything & ~service)

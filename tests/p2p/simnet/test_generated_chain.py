@@ -44,7 +44,7 @@ def test_the_same_seed_gives_the_same_chain() -> None:
 
 def test_a_seed_means_the_same_everywhere() -> None:
     """The tip of a known seed is the one it has on every machine and every Python."""
-    assert generate(50, 1).tip_hash[::-1].hex() == "0340bca62335c6ec707feb7066e17e4f10dd98792b971c9a6aaabb011277c35d"
+    assert generate(50, 1).tip_hash[::-1].hex() == "01d0ea789731c444119684b14bdbf9e255014184acda00c6da8969e1b52c2e68"
 
 
 def test_growing_is_the_same_as_having_been_generated_longer() -> None:
@@ -131,8 +131,8 @@ def test_a_registration_is_confirmed_by_the_block_after_it() -> None:
     """Registered in block 6, a masternode has in block 8 the hash of block 7 as its confirmation, as in Core."""
     chain = generate(8, 5)
     hashes = [[e.confirmed_hash for e in chain.masternodes_at(h).entries.values()] for h in (5, 6, 7, 8)]
-    assert hashes[:3] == [[], [bytes(32)], [bytes(32)]]
-    assert chain.hash_at(7) in hashes[3]
+    assert hashes[:3] == [[], [bytes(32)], [bytes(32)] * 2]
+    assert sorted(hashes[3]) == [bytes(32), bytes(32), chain.hash_at(7)]
 
 
 def test_filters_hold_what_blocks_touch(long_chain: GeneratedChain) -> None:
@@ -206,8 +206,8 @@ def test_the_genesis_block_itself_is_not_there(long_chain: GeneratedChain) -> No
 
 
 @pytest.mark.parametrize("name", [name for name in NETWORKS if name != "simnet"])
-def test_only_simnet_can_be_generated(name: str) -> None:
-    """Networks with other rules are refused, not generated wrongly."""
+def test_networks_of_other_rules_are_not_generated(name: str) -> None:
+    """They are refused, not generated wrongly."""
     with pytest.raises(ImpossibleChain, match=name):
         generate(3, 1, network=NETWORKS[name])
 

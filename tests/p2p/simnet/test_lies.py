@@ -9,10 +9,12 @@ import pytest
 
 from phasegate.consensus.blocks import check_block
 from phasegate.consensus.faults import Fault, PeerMisbehaved
+from phasegate.consensus.filter_proofs import filter_lies, is_pre_23
 from phasegate.consensus.filters import chain_headers, filter_hash
 from phasegate.consensus.headers import extend, genesis_tip
 from phasegate.consensus.masternodes import apply_diff
 from phasegate.consensus.params import SIMNET
+from phasegate.consensus.primitives import Block
 from phasegate.consensus.x11 import x11
 from phasegate.p2p.compressed import expand
 from phasegate.p2p.framing import FrameDecoder
@@ -39,7 +41,7 @@ from phasegate.p2p.messages import (
 )
 from phasegate.p2p.simnet.answers import answer
 from phasegate.p2p.simnet.generated import GeneratedChain, generate
-from phasegate.p2p.simnet.lies import KINDS, Lie, UnknownLie
+from phasegate.p2p.simnet.lies import FALSE_FILTERS, KINDS, Lie, UnknownLie
 from phasegate.p2p.simnet.node import Node
 from phasegate.p2p.simnet.wire import RawFrame
 
@@ -162,6 +164,58 @@ def test_a_wrong_filter_header_breaks_the_chain(long_chain: GeneratedChain) -> N
     assert chain_headers(message.prev_header, message.hashes)[-32:] != long_chain.filter_header(1999)
 
 
+@pytest.mark.parametrize("kind", FALSE_FILTERS)
+def test_a_lie_about_elements_is_at_one_with_itself(long_chain: GeneratedChain, kind: str) -> None:
+    """The liar's filters lead to its filter headers and these to its checkpoints, whichever way they are asked for."""
+    lie = Lie.parse(f"{kind}", long_chain)
+
+    def told_by(request: Message) -> list[Message]:
+        given = answer(long_chain, request, V)
+        assert given is not None
+        return list(lie.tell(long_chain, given, V).messages)
+
+    headers: list[bytes] = []
+    for start in range(0, long_chain.height + 1, 1000):
+        stop = long_chain.hash_at(min(start + 999, long_chain.height))
+        (told_headers,), told_filters = (
+            told_by(GetCFHeaders(0, start, stop)),
+            told_by(GetCFilters(0, start, stop)),
+        )
+        assert isinstance(told_headers, CFHeaders)
+        hashes = [filter_hash(m.filter) for m in told_filters if isinstance(m, CFilter)]
+        assert b"".join(hashes) == told_headers.hashes
+        assert told_headers.prev_header == (headers[-1] if headers else bytes(32))
+        chained = chain_headers(told_headers.prev_header, told_headers.hashes)
+        headers += [chained[i : i + 32] for i in range(0, len(chained), 32)]
+    (checkpoints,) = told_by(GetCFCheckpt(0, long_chain.tip_hash))
+    assert isinstance(checkpoints, CFCheckpt)
+    assert checkpoints.headers == b"".join(headers[1000::1000])
+    differing = [height for height, header in enumerate(headers) if header != long_chain.filter_header(height)]
+    assert lie.height <= differing[0]
+    assert differing == list(range(differing[0], long_chain.height + 1))
+
+
+@pytest.mark.parametrize("kind", FALSE_FILTERS)
+def test_the_block_shows_each_of_them_but_one(long_chain: GeneratedChain, kind: str) -> None:
+    """Junk instead of what the block does not tell is the lie that cannot be proved; old rules are no lie."""
+    filters = [
+        (height, raw) for height in range(1, 300) if (raw := FALSE_FILTERS[kind](long_chain, height)) is not None
+    ]
+    assert filters
+    for height, raw in filters:
+        block = Block.from_bytes(long_chain.block(height) or b"")
+        assert filter_lies(block, long_chain.filter(height)) is None
+        assert (filter_lies(block, raw) is None) == (kind == "added-element")
+        assert is_pre_23(block, raw) == (kind == "pre-23-filters")
+
+
+def test_a_lie_that_the_block_gives_no_occasion_for_is_refused(long_chain: GeneratedChain) -> None:
+    """At a height where no input tells its script there is no spend to omit."""
+    height = next(h for h in range(1, 300) if FALSE_FILTERS["omitted-spend"](long_chain, h) is None)
+    with pytest.raises(UnknownLie, match="omitted-spend"):
+        Lie.parse(f"omitted-spend@{height}", long_chain)
+
+
 @pytest.mark.parametrize(("height", "wrong"), [("", [1000]), ("@999", [1000]), ("@1001", [2000]), ("@2001", [])])
 def test_one_checkpoint_is_wrong(long_chain: GeneratedChain, height: str, wrong: list[int]) -> None:
     """The first checkpoint at or above the height differs, if there is one."""
@@ -246,11 +300,16 @@ def test_what_is_not_named_stays_honest(long_chain: GeneratedChain, kind: str) -
         block_request(long_chain, long_chain.watched_heights[:5]),
     ):
         if kind != "unasked-messages":
-            assert told(long_chain, f"{kind}@{MIDDLE}", request) == honest(long_chain, request)
+            text = kind if kind in FALSE_FILTERS else f"{kind}@{MIDDLE}"
+            assert told(long_chain, text, request) == honest(long_chain, request)
     named = sum(told(long_chain, kind, request) != honest(long_chain, request) for request in requests(long_chain))
     assert named >= 1
     assert named <= (
-        7 if kind in ("truncated-message", "oversized-message", "wrong-checksum", "unasked-messages") else 2
+        7
+        if kind in ("truncated-message", "oversized-message", "wrong-checksum", "unasked-messages")
+        else 3
+        if kind in FALSE_FILTERS
+        else 2
     )
 
 

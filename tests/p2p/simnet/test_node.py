@@ -13,6 +13,7 @@ import pytest
 import trio
 import trio.testing
 
+from phasegate.consensus.params import network
 from phasegate.p2p.compressed import expand
 from phasegate.p2p.connection import Connection, ConnectionLost
 from phasegate.p2p.framing import encode_frame
@@ -31,6 +32,7 @@ from phasegate.p2p.messages import (
     Inv,
     InvItem,
     InvType,
+    Mempool,
     Message,
     Ping,
     Pong,
@@ -42,6 +44,7 @@ from phasegate.p2p.messages import (
     Version,
 )
 from phasegate.p2p.simnet.generated import GeneratedChain, generate
+from phasegate.p2p.simnet.header_range import HeaderRange
 from phasegate.p2p.simnet.node import HANDSHAKE_TIMEOUT, PING_INTERVAL, SILENCE_LIMIT, Node
 from phasegate.p2p.simnet.recording import RecordedChain
 from phasegate.p2p.simnet.request_log import RequestLog
@@ -247,7 +250,7 @@ async def test_a_quiet_caller_is_pinged_and_dropped_at_last(
 @pytest.mark.trio
 async def test_new_blocks_are_announced_as_wished(small: GeneratedChain, call: Calling) -> None:
     """By compressed headers, by headers, or by an inv of the tip; by inv also to a peer that lacks the block before."""
-    node = Node(small)
+    node = Node(small, locks=False)
     callers = {}
     for name, wish, knows in (
         ("compressed", SendHeaders2(), True),
@@ -286,6 +289,74 @@ async def test_locks_are_announced_on_connect(
     locks = {lock.hash: lock.payload for lock in recorded.locks()}
     served = await caller.ask(GetData(inv.items))
     assert sorted(m.to_payload(70240) for m in served) == sorted(locks[item.hash] for item in inv.items)
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("relay", [True, False])
+async def test_locks_come_with_their_blocks(call: Calling, relay: bool) -> None:
+    """A payment's lock before its block and only to who wishes it, the block's own after it to everybody."""
+    chain = generate(150, "small")
+    node = Node(chain)
+    while not any(lock.command == "isdlock" for lock in chain.locks_of(chain.height)):
+        chain.extend(1)
+    caller = call(node)
+    await caller.greet(relay=relay)
+    await caller.ask(Verack())
+    await node.announce(1)
+    told = [inv.items for inv in await caller.ask(Verack()) if isinstance(inv, Inv)]
+    locks = chain.locks_of(chain.height)
+    expected = [
+        tuple([InvItem(lock.inv_type, lock.hash) for lock in locks if lock.command == "isdlock" and relay]),
+        (InvItem(InvType.BLOCK, chain.tip_hash),),
+        tuple([InvItem(lock.inv_type, lock.hash) for lock in locks if lock.command == "clsig"]),
+    ]
+    assert told == [items for items in expected if items]
+
+
+@pytest.mark.trio
+async def test_a_node_can_be_without_locks(recorded: RecordedChain, call: Calling) -> None:
+    """It announces none and knows of none when asked."""
+    caller = call(Node(recorded, locks=False))
+    await caller.greet(relay=True)
+    assert await caller.ask(Mempool()) == []
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize(("depth", "by_headers"), [(1, True), (2, True), (7, True), (8, False), (40, False)])
+async def test_a_reorganisation_is_announced(call: Calling, depth: int, by_headers: bool) -> None:
+    """Few new blocks by their headers from the fork on, many by an inv of the tip; what comes later hangs on them."""
+    old, new = generate(60, "small"), generate(61, "small", fork_at=60 - depth)
+    node = Node(old, locks=False)
+    caller = call(node)
+    await caller.greet()
+    await caller.ask(SendHeaders())
+    await caller.ask(GetHeaders(70240, (old.hash_at(0),)))
+    await node.switch(new)
+    (told,) = [m for m in await caller.ask(Verack()) if isinstance(m, Inv | Headers)]
+    if by_headers:
+        assert told == Headers(new.headers(61 - depth, depth + 1))
+    else:
+        assert told == Inv((InvItem(InvType.BLOCK, new.tip_hash),))
+    (after,) = await caller.ask(GetHeaders(70240, (old.tip_hash, old.hash_at(60 - depth))))
+    assert after == Headers(new.headers(61 - depth, depth + 1))
+    new.extend(1)
+    await node.announce(1)
+    assert Headers(new.header(62)) in await caller.ask(Verack())
+
+
+@pytest.mark.trio
+async def test_a_node_of_a_devnet_wants_its_name(call: Calling) -> None:
+    """Both user agents name the devnet; a caller that does not is disconnected."""
+    devnet = network("devnet", devnet_name="foo")
+    chain = HeaderRange(devnet, 0, devnet.genesis)
+    for agent in ("/x(devnet.devnet-foo)/", "/x(devnet.devnet-bar)/"):
+        caller = call(Node(chain))
+        await caller.connection.send(attrs.evolve(our_version(nonce=1, time=0), user_agent=agent))
+        if "foo" in agent:
+            assert "devnet.devnet-foo" in (await caller.connection.receive()).user_agent
+        else:
+            with pytest.raises(ConnectionLost):
+                await caller.connection.receive()
 
 
 @pytest.mark.trio

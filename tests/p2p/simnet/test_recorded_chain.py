@@ -11,9 +11,8 @@ import pytest
 from phasegate.consensus.codec import dsha
 from phasegate.consensus.masternodes import apply_diff
 from phasegate.consensus.params import Network
-from phasegate.p2p.messages import GetMnListDiff, GetQrInfo, decode
+from phasegate.p2p.messages import GetMnListDiff, decode
 from phasegate.p2p.simnet.answers import answer
-from phasegate.p2p.simnet.generated import GeneratedChain
 from phasegate.p2p.simnet.recording import RecordedChain, RecordingUnreadable, load_recording
 
 Conversation = Callable[[int], list[tuple[str, str, bytes]]]
@@ -62,12 +61,6 @@ def test_the_base_is_echoed_as_it_was_sent(recorded: RecordedChain) -> None:
     assert message.to_payload(70240)[2:34] == bytes(32)
 
 
-def test_only_recorded_rotation_requests_are_answered(recorded: RecordedChain) -> None:
-    """A getqrinfo that was never recorded meets silence."""
-    request = GetQrInfo((), recorded.hash_at(300), False)
-    assert answer(recorded, request, 70240) is None
-
-
 def test_the_watched_payments_are_found(recorded: RecordedChain, capture: Path) -> None:
     """17 transactions concern the 12 addresses: those that the node lists, and the spend, which empties two of them."""
     record = json.loads((capture / "record.json").read_text())
@@ -104,11 +97,3 @@ def test_a_damaged_recording_is_refused(capture: Path, tmp_path: Path) -> None:
     (tmp_path / "blocks.bin").write_bytes((tmp_path / "blocks.bin").read_bytes()[:-1])
     with pytest.raises(RecordingUnreadable, match="truncated"):
         load_recording(tmp_path)
-
-
-def test_generated_quorums_state_the_signature_of_their_work_block(long_chain: GeneratedChain) -> None:
-    """A generated difference names a ChainLock signature for each new quorum exactly once, as recorded ones do."""
-    diff = long_chain.mnlistdiff(0, long_chain.height)
-    assert diff is not None
-    named = sorted(place for _, places in diff.cl_signatures for place in places)
-    assert named == list(range(len(diff.new_quorums)))
