@@ -1,25 +1,41 @@
 """What the client has proven, in one SQLite file: data and watermark in one transaction."""
 
+from phasegate.store.branches import RefusedBranch
+from phasegate.store.chainlocks import StoredChainLock
 from phasegate.store.changes import (
     AddWatch,
     AppendFilterHeaders,
     AppendHeaders,
     AppendJournal,
     Change,
+    Corroborate,
+    ForgetDisputes,
+    JudgeQuorums,
+    KeepAnchors,
     KeepHistory,
     MarkMatched,
     PutFilters,
+    PutFilterVariants,
+    QuorumVerdict,
     RecordBlock,
+    RecordChainLock,
+    RecordInstantLock,
+    RecordRefusedBranch,
     RemoveWatch,
     RollBack,
     RollBackFilters,
+    SetContext,
     SetMasternodes,
+    SetQuorumSet,
 )
+from phasegate.store.damage import Damage
 from phasegate.store.errors import StoreCorrupt, StoreError, StoreFailed, StoreLocked, StoreMismatch
+from phasegate.store.identity import Anchor
+from phasegate.store.instantlocks import StoredInstantLock
 from phasegate.store.journal import JournalRow
 from phasegate.store.marks import Watermarks
-from phasegate.store.repair import Damage, Repair
-from phasegate.store.schema import Anchor
+from phasegate.store.quorums import StoredQuorum
+from phasegate.store.repair import Repair
 from phasegate.store.store import Store
 from phasegate.store.wallet import StoredTransaction, WatchItem
 
@@ -30,23 +46,38 @@ __all__ = [
     "AppendHeaders",
     "AppendJournal",
     "Change",
+    "Corroborate",
     "Damage",
+    "ForgetDisputes",
     "JournalRow",
+    "JudgeQuorums",
+    "KeepAnchors",
     "KeepHistory",
     "MarkMatched",
+    "PutFilterVariants",
     "PutFilters",
+    "QuorumVerdict",
     "RecordBlock",
+    "RecordChainLock",
+    "RecordInstantLock",
+    "RecordRefusedBranch",
+    "RefusedBranch",
     "RemoveWatch",
     "Repair",
     "RollBack",
     "RollBackFilters",
+    "SetContext",
     "SetMasternodes",
+    "SetQuorumSet",
     "Store",
     "StoreCorrupt",
     "StoreError",
     "StoreFailed",
     "StoreLocked",
     "StoreMismatch",
+    "StoredChainLock",
+    "StoredInstantLock",
+    "StoredQuorum",
     "StoredTransaction",
     "WatchItem",
     "Watermarks",

@@ -9,6 +9,8 @@ from __future__ import annotations
 import attrs
 
 from phasegate.consensus.blocks import BlockFindings
+from phasegate.consensus.primitives import OutPoint
+from phasegate.consensus.quorums import QuorumCommitment
 
 
 @attrs.frozen
@@ -29,8 +31,18 @@ class AppendHeaders:
 
 
 @attrs.frozen
+class SetContext:
+    """The headers right below a base above genesis, 80 bytes each, at most 576; the first ones above it need them."""
+
+    raw: bytes
+
+
+@attrs.frozen
 class RollBack:
-    """Everything above `to_height` goes, in all tables, and spends above it are undone; `work`: chainwork up to it."""
+    """Everything above `to_height` goes, in all tables, and spends above it are undone; `work`: chainwork up to it.
+
+    Quorums, and the locks they signed, go too unless the quorum was mined at or below `to_height`.
+    """
 
     to_height: int
     work: int
@@ -45,33 +57,173 @@ class RollBackFilters:
 
 @attrs.frozen
 class SetMasternodes:
-    """The verified masternode state of the stored block at `height`; the newest few are kept, for rollbacks."""
+    """The verified masternode state of the stored block at `height`; the newest few are kept, for rollbacks.
+
+    Those with `anchor`, on which other things are computed, are kept apart and never count as the list of the walk.
+    """
 
     height: int
     block_hash: bytes
     state: bytes
+    anchor: bool = False
+
+
+@attrs.frozen
+class KeepAnchors:
+    """Of the masternode states kept as anchors only those at `heights` stay."""
+
+    heights: tuple[int, ...]
+
+
+@attrs.frozen
+class SetQuorumSet:
+    """The commitments of all quorums active after the stored block at `height`, of every type."""
+
+    height: int
+    block_hash: bytes
+    active: tuple[QuorumCommitment, ...]
+
+
+@attrs.frozen
+class QuorumVerdict:
+    """What checking the commitment of a stored quorum gave.
+
+    Args:
+        type: of the quorum.
+        quorum_hash: with the type it names the quorum.
+        verified: its signatures hold; otherwise only the quorum root of a proven list vouches for it.
+        reason: why they could not be checked, empty when they were.
+    """
+
+    type: int
+    quorum_hash: bytes
+    verified: bool
+    reason: str = ""
+
+
+@attrs.frozen
+class JudgeQuorums:
+    """Verdicts on stored quorums; a later one replaces an earlier one."""
+
+    verdicts: tuple[QuorumVerdict, ...]
+
+
+@attrs.frozen
+class RecordChainLock:
+    """A verified ChainLock of a stored block; the newest 100 are kept.
+
+    Args:
+        height: of the block.
+        block_hash: its hash, which must be the stored one.
+        signature: 96 bytes.
+        quorum_type: with `quorum_hash` the quorum that signed.
+        quorum_hash: see there.
+        mined_by: the lowest height at which that quorum is known to be active.
+    """
+
+    height: int
+    block_hash: bytes
+    signature: bytes
+    quorum_type: int
+    quorum_hash: bytes
+    mined_by: int
+
+
+@attrs.frozen
+class RecordInstantLock:
+    """A verified InstantSend lock, signed by a stored quorum; a second one for the same transaction changes nothing.
+
+    Args:
+        txid: of the locked transaction.
+        inputs: what it spends.
+        payload: the lock as it came.
+        quorum_type: with `quorum_hash` the quorum that signed.
+        quorum_hash: see there.
+    """
+
+    txid: bytes
+    inputs: tuple[OutPoint, ...]
+    payload: bytes
+    quorum_type: int
+    quorum_hash: bytes
+
+
+@attrs.frozen
+class RecordRefusedBranch:
+    """A branch with more work was refused for a ChainLock that binds; the newest 100 are kept, roll-backs aside.
+
+    Args:
+        time: in seconds since 1970.
+        fork_height: the last block it shares with the stored chain.
+        tip_height: of the branch.
+        tip_hash: of the branch.
+        work: chainwork up to its tip.
+        lock_height: of the ChainLock that it conflicts with.
+        peer: who brought it.
+    """
+
+    time: float
+    fork_height: int
+    tip_height: int
+    tip_hash: bytes
+    work: int
+    lock_height: int
+    peer: str
 
 
 @attrs.frozen
 class AppendFilterHeaders:
-    """Verified filter headers, 32 bytes each; `start` is one above the last stored."""
+    """Verified filter headers, 32 bytes each; `start` is one above the last stored.
+
+    `previous` is the filter header before a base above genesis; it can come only with the first of all.
+    """
 
     start: int
     headers: bytes
+    previous: bytes | None = None
+
+
+@attrs.frozen
+class Corroborate:
+    """Two or more peers stated the stored filter headers up to `height`, where it is `filter_header`."""
+
+    height: int
+    filter_header: bytes
+
+
+@attrs.frozen
+class PutFilterVariants:
+    """Other filters, as (height, raw), of heights where peers disagree and no proof decides; known ones stay once.
+
+    What was matched before is matched again from the lowest new one on.
+    """
+
+    filters: tuple[tuple[int, bytes], ...]
+
+
+@attrs.frozen
+class ForgetDisputes:
+    """The variants at and above `from_height` are decided and go."""
+
+    from_height: int
 
 
 @attrs.frozen
 class PutFilters:
-    """Filters verified against their stored filter headers, as (height, raw), in any order; known ones are kept."""
+    """Filters verified against their stored filter headers, as (height, raw), in any order; known ones are kept.
+
+    None may lie below `Watermarks.filters_base`.
+    """
 
     filters: tuple[tuple[int, bytes], ...]
 
 
 @attrs.frozen
 class MarkMatched:
-    """Watch items were matched against the stored filters from `start` to `end`; `heights` are the blocks to search.
+    """Watch items were matched against all stored filters of `start` to `end`; `heights` are the blocks to search.
 
-    Every one of `scripts` must have been matched to exactly `start - 1`.
+    All means with the variants of disputed heights. Every one of `scripts` must have been matched to exactly
+    `start - 1`.
     """
 
     scripts: tuple[bytes, ...]
@@ -90,7 +242,7 @@ class RecordBlock:
 
 @attrs.frozen
 class AddWatch:
-    """Scripts to watch, as (script, label); they are matched from the base on. Known ones stay as they are."""
+    """Scripts to watch, as (script, label); they are matched from the first wanted filter on, known ones stay."""
 
     items: tuple[tuple[bytes, str], ...]
 
@@ -123,11 +275,21 @@ class KeepHistory:
 
 Change = (
     AppendHeaders
+    | SetContext
     | RollBack
     | RollBackFilters
     | SetMasternodes
+    | KeepAnchors
+    | SetQuorumSet
+    | JudgeQuorums
+    | RecordChainLock
+    | RecordInstantLock
+    | RecordRefusedBranch
     | AppendFilterHeaders
+    | Corroborate
     | PutFilters
+    | PutFilterVariants
+    | ForgetDisputes
     | MarkMatched
     | RecordBlock
     | AddWatch

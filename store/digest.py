@@ -1,8 +1,10 @@
 """One number for all that a store knows, so that two stores can be compared.
 
 It covers the items, never the bytes that hold them: how heights were cut into batches and segments, the order of
-arrival, row ids, the journal and all times are left out; so are older masternode states, whose number depends on how
-often a walk paused.
+arrival, row ids, the journal and all times are left out. So is what depends on the way to a chain and not on the chain:
+older masternode states and anchors, the quorums and sets met on the way and their verdicts, the locks that happened to
+be heard, who corroborated which filter header, variants in dispute, blocks that were searched (a variant or a forgotten
+watch item may have pointed there; what was found is covered), and the headers below the base.
 """
 
 from __future__ import annotations
@@ -20,11 +22,13 @@ Update = Callable[[bytes], None]
 
 def digest(rows: Session, chain: ChainMarks) -> str:
     """SHA-256, as hex, over all chain and wallet items in canonical order."""
-    sha = hashlib.sha256(b"phasegate store 1")
+    sha = hashlib.sha256(b"phasegate store 2")
     _fields(sha.update, b"identity", rows.run("SELECT value FROM meta WHERE key IN ('network', 'genesis')"))
-    _fields(sha.update, b"base", [(chain.base, chain.tip, chain.work.to_bytes(32, "big"))])
-    for series, end in chain.reach():
-        _series(sha.update, rows, series, chain.base, end)
+    _fields(sha.update, b"base", [(chain.base, chain.filters_base, chain.tip, chain.work.to_bytes(32, "big"))])
+    for series, start, end in chain.reach():
+        _series(sha.update, rows, series, start, end)
+    if chain.filter_headers >= chain.base:
+        _fields(sha.update, b"previous", [(chain.previous_filter_header,)])
     waiting = heights_above(rows, FILTERS, chain.filters)
     _fields(sha.update, b"waiting filters", ((h, read(rows, FILTERS, h, 1)[0]) for h in waiting))
     _fields(sha.update, b"masternodes", [masternodes.newest_state(rows) or ()])
@@ -48,7 +52,7 @@ def _wallet(update: Update, rows: Session) -> None:
 
 _WALLET = {
     "watch": "SELECT script, label, matched_to FROM watch ORDER BY script",
-    "matches": "SELECT height, recorded FROM matches ORDER BY height",
+    "pending": "SELECT height FROM matches WHERE recorded = 0 ORDER BY height",
     "coins": "SELECT txid, position, value, script, height, spent_by, spent_height FROM coins ORDER BY txid, position",
 }
 

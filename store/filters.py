@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import attrs
 
-from phasegate.store import wallet
+from phasegate.store import disputes, wallet
 from phasegate.store.changes import AppendFilterHeaders, PutFilters, RollBackFilters
 from phasegate.store.database import Session
 from phasegate.store.marks import ChainMarks
@@ -36,20 +36,32 @@ def append_filter_headers(rows: Session, chain: ChainMarks, change: AppendFilter
         stored = f"{chain.filter_headers} are stored and the tip is {chain.tip}"
         raise ValueError(f"filter headers {change.start}..{end} do not fit: {stored}")
     append(rows, FILTER_HEADERS, chain.base, change.start, items)
-    return attrs.evolve(chain, filter_headers=end, filter_header=items[-1])
+    previous = _previous(chain, change)
+    return attrs.evolve(chain, previous_filter_header=previous, filter_headers=end, filter_header=items[-1])
+
+
+def _previous(chain: ChainMarks, change: AppendFilterHeaders) -> bytes:
+    if change.previous is None:
+        return chain.previous_filter_header
+    if not change.start == chain.base > 0 or len(change.previous) != 32:
+        raise ValueError(
+            f"a filter header before {change.start} comes only with the first above genesis ({chain.base})"
+        )
+    return change.previous
 
 
 def put_filters(rows: Session, chain: ChainMarks, change: PutFilters) -> ChainMarks:
     """Apply `PutFilters`."""
     for height, _ in change.filters:
-        if not chain.base <= height <= chain.filter_headers:
-            raise ValueError(f"filter {height} has no stored filter header ({chain.base}..{chain.filter_headers})")
+        if not chain.filters_base <= height <= chain.filter_headers:
+            wanted = f"{chain.filters_base}..{chain.filter_headers}"
+            raise ValueError(f"filter {height} is not wanted or has no stored filter header ({wanted})")
     waiting = set(heights_above(rows, FILTERS, chain.filters))
     arrived = {h: raw for h, raw in change.filters if h > chain.filters and h not in waiting}
     end = _end_of_run(chain.filters, waiting | arrived.keys())
     for start in range(chain.filters + 1, end + 1, SPAN):
         heights = range(start, min(start + SPAN, end + 1))
-        append(rows, FILTERS, chain.base, start, [_filter(rows, arrived, height) for height in heights])
+        append(rows, FILTERS, chain.filters_base, start, [_filter(rows, arrived, height) for height in heights])
     put_rows(rows, FILTERS, ((h, raw) for h, raw in arrived.items() if h > end))
     return attrs.evolve(chain, filters=end)
 
@@ -69,17 +81,19 @@ def roll_back_filters(rows: Session, chain: ChainMarks, change: RollBackFilters)
     to = change.to_height
     if not chain.base - 1 <= to <= chain.filter_headers:
         raise ValueError(f"cannot roll filter headers back to {to}: they are stored to {chain.filter_headers}")
-    wallet.roll_back(rows, to)
+    wallet.roll_back(rows, chain, to)
     return roll_back(rows, chain, to)
 
 
 def roll_back(rows: Session, chain: ChainMarks, to: int) -> ChainMarks:
-    """Drop filter headers and filters above `to`."""
+    """Drop filter headers and filters above `to`, and what is known beside them."""
+    chain = disputes.roll_back(rows, chain, to)
     cut(rows, FILTER_HEADERS, to)
     cut(rows, FILTERS, to)
     end = min(chain.filter_headers, to)
     header = filter_header(rows, chain, end)
-    return attrs.evolve(chain, filter_headers=end, filter_header=header, filters=min(chain.filters, to))
+    filters = max(min(chain.filters, to), chain.filters_base - 1)
+    return attrs.evolve(chain, filter_headers=end, filter_header=header, filters=filters)
 
 
 def filter_header(rows: Session, chain: ChainMarks, height: int) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from phasegate.store import filters, masternodes, wallet
+from phasegate.store import chainlocks, filters, instantlocks, masternodes, quorums, wallet
 from phasegate.store.changes import AppendHeaders, RollBack
 from phasegate.store.database import Session
 from phasegate.store.marks import ChainMarks
@@ -42,11 +42,12 @@ def roll_back(rows: Session, chain: ChainMarks, change: RollBack) -> ChainMarks:
     chain = filters.roll_back(rows, chain, to)
     for series in (HEADERS, HASHES):
         cut(rows, series, to)
-    roll_back_found(rows, to)
+    roll_back_found(rows, chain, to)
     return attrs.evolve(chain, tip=to, tip_hash=read_joined(rows, HASHES, to, 1), work=change.work)
 
 
-def roll_back_found(rows: Session, to: int) -> None:
-    """Forget what was built on the chain above `to`: masternode states and everything found for the watch items."""
-    masternodes.roll_back(rows, to)
-    wallet.roll_back(rows, to)
+def roll_back_found(rows: Session, chain: ChainMarks, to: int) -> None:
+    """Forget what stands on the chain above `to`: states, quorums, locks and all that was found for the watch items."""
+    for part in (masternodes, quorums, chainlocks, instantlocks):
+        part.roll_back(rows, to)
+    wallet.roll_back(rows, chain, to)

@@ -5,12 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import attrs
+
 from phasegate.consensus.blocks import Coin
 from phasegate.consensus.primitives import OutPoint
-from phasegate.store import digest, filters, journal, masternodes, repair, wallet
+from phasegate.consensus.quorums import QuorumCommitment
+from phasegate.store import (
+    branches,
+    chainlocks,
+    context,
+    digest,
+    disputes,
+    filters,
+    instantlocks,
+    journal,
+    masternodes,
+    quorums,
+    repair,
+    wallet,
+)
+from phasegate.store.damage import Damage
 from phasegate.store.database import Database, Session
 from phasegate.store.index import HashIndex
-from phasegate.store.marks import ChainMarks, Watermarks, watermarks
+from phasegate.store.marks import ChainMarks, Watermarks
+from phasegate.store.receipt import watermarks
 from phasegate.store.segments import FILTER_HEADERS, FILTERS, HASHES, HEADERS, Series, read, read_joined
 
 
@@ -59,8 +77,12 @@ class Reading:
         """The height of the stored block with this hash, None when there is none."""
         candidates = self._index.candidates(block_hash)
         with self._now() as (rows, chain):
-            stored = [height for height in candidates if height <= chain.tip]
-            return next((h for h in stored if read_joined(rows, HASHES, h, 1) == block_hash), None)
+            return _height_of(rows, chain, candidates, block_hash)
+
+    def context(self) -> bytes:
+        """The headers right below a base above genesis, 80 bytes each; empty when there are none yet."""
+        with self._now() as (rows, _):
+            return context.read_context(rows)
 
     def filter_header_at(self, height: int) -> bytes:
         """The filter header of one block; also of the block below the base, zeros before genesis."""
@@ -76,7 +98,7 @@ class Reading:
     def filters(self, start: int, count: int) -> list[bytes]:
         """`count` raw filters of the contiguous part from height `start` on."""
         with self._now() as (rows, chain):
-            _refuse_outside(FILTERS, chain.base, chain.filters, start, count)
+            _refuse_outside(FILTERS, chain.filters_base, chain.filters, start, count)
             return read(rows, FILTERS, start, count)
 
     def _joined(self, series: Series, start: int, count: int) -> bytes:
@@ -85,11 +107,61 @@ class Reading:
             _refuse_outside(series, chain.base, end, start, count)
             return read_joined(rows, series, start, count)
 
-    def masternode_state(self) -> bytes | None:
-        """The newest masternode state, None when there is none yet."""
+    def filter_variants(self, start: int, count: int) -> list[tuple[int, bytes]]:
+        """The filters in dispute with the stored ones of `count` heights from `start` on, as (height, raw)."""
+        with self._now() as (rows, _):
+            return disputes.variants(rows, start, count)
+
+    def masternode_state(self, height: int | None = None) -> bytes | None:
+        """The masternode state at `height`, anchors included, or the newest that is none; None when there is none."""
         with self._database.snapshot() as rows:
+            if height is not None:
+                return masternodes.state_at(rows, height)
             newest = masternodes.newest_state(rows)
             return newest and newest[2]
+
+    def masternode_heights(self) -> list[int]:
+        """The heights whose masternode state is stored, anchors included, ascending."""
+        with self._database.snapshot() as rows:
+            return masternodes.heights(rows)
+
+    def quorum(self, kind: int, quorum_hash: bytes) -> quorums.StoredQuorum | None:
+        """The quorum of this type and hash, active or ended; None when it is not known."""
+        candidates = self._index.candidates(quorum_hash)
+        with self._now() as (rows, chain):
+            height = _height_of(rows, chain, candidates, quorum_hash)
+            found = quorums.quorum_at(rows, (kind, quorum_hash))
+            return found and attrs.evolve(found, height=height)
+
+    def unjudged_quorums(self) -> list[quorums.StoredQuorum]:
+        """The quorums without a verdict, active or ended, their own heights left out."""
+        with self._database.snapshot() as rows:
+            return quorums.unjudged_quorums(rows)
+
+    def quorum_set(self, height: int) -> tuple[QuorumCommitment, ...] | None:
+        """All quorums active after the block at `height`, sorted by type and hash; None when that is not stored."""
+        with self._database.snapshot() as rows:
+            return quorums.quorum_set(rows, height)
+
+    def quorum_set_heights(self, start: int, end: int) -> list[int]:
+        """The heights from `start` to `end` of which the quorum set is stored, ascending."""
+        with self._database.snapshot() as rows:
+            return quorums.set_heights(rows, start, end)
+
+    def chainlocks(self, above: int) -> list[chainlocks.StoredChainLock]:
+        """The verified ChainLocks of blocks above `above`, the highest first."""
+        with self._database.snapshot() as rows:
+            return chainlocks.chainlocks(rows, above)
+
+    def instantlock(self, txid: bytes) -> instantlocks.StoredInstantLock | None:
+        """The verified InstantSend lock of a transaction, None when none is known."""
+        with self._database.snapshot() as rows:
+            return instantlocks.instantlock(rows, txid)
+
+    def refused_branches(self) -> list[branches.RefusedBranch]:
+        """The branches that were refused for a ChainLock, oldest first."""
+        with self._database.snapshot() as rows:
+            return branches.refused_branches(rows)
 
     def watch_items(self) -> list[wallet.WatchItem]:
         """All watch items, by script."""
@@ -136,10 +208,15 @@ class Reading:
         with self._now() as (rows, chain):
             return digest.digest(rows, chain)
 
-    def check(self) -> tuple[repair.Damage, ...]:
+    def check(self) -> tuple[Damage, ...]:
         """Read everything and name what is damaged."""
         with self._now() as (rows, chain):
             return repair.damages(rows, chain)
+
+
+def _height_of(rows: Session, chain: ChainMarks, candidates: list[int], block_hash: bytes) -> int | None:
+    stored = [height for height in candidates if height <= chain.tip]
+    return next((h for h in stored if read_joined(rows, HASHES, h, 1) == block_hash), None)
 
 
 def _refuse_outside(series: Series, base: int, end: int, start: int, count: int) -> None:

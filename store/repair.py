@@ -1,8 +1,11 @@
 """Finding damage everywhere, and going back to where everything is good.
 
 What a light client stores can be downloaded again, so repair never guesses: it goes back to the last height up to which
-every row and segment is whole, in all tables, and leaves the rest to the next walk. Damaged masternode states are
-dropped by themselves. Damage to the file's structure is beyond it: then the file must be moved away.
+every row and segment is whole, in all tables, and leaves the rest to the next walk. What stands above the marks was
+never stored by us, and goes. What stands beside the chain is dropped by itself: masternode states, quorums (with the
+lists that speak of them), locks, the headers below the base. A damaged filter variant takes the filter headers from
+there on along, so that its dispute is found again. Damage to the file's structure is beyond it: then the file must be
+moved away.
 """
 
 from __future__ import annotations
@@ -13,23 +16,27 @@ import attrs
 
 from phasegate.consensus.difficulty import work_of
 from phasegate.consensus.x11 import x11
-from phasegate.store import headers, masternodes
-from phasegate.store.changes import AppendHeaders, RollBack
+from phasegate.store import chainlocks, context, disputes, filters, headers, instantlocks, masternodes, quorums
+from phasegate.store.changes import AppendHeaders, RollBack, RollBackFilters
+from phasegate.store.damage import Damage
 from phasegate.store.database import Session
 from phasegate.store.errors import StoreCorrupt
+from phasegate.store.identity import Anchor, empty_marks, stored_anchor
 from phasegate.store.marks import ChainMarks
-from phasegate.store.schema import Anchor, empty_marks, stored_anchor
-from phasegate.store.segments import ALL_SERIES, HEADERS, SPAN, contiguous_end, damaged_heights, erase, read_joined
+from phasegate.store.segments import ALL_SERIES, HEADERS, SPAN, contiguous_end, cut, damaged_heights, erase, read_joined
 
-
-@attrs.frozen
-class Damage:
-    """One damaged piece: what it is, in which table, and its first and last height."""
-
-    what: str
-    table: str
-    start: int
-    end: int
+_BESIDE_THE_CHAIN = (masternodes, quorums, chainlocks, instantlocks)
+_ABOVE = "above the marks"
+_NOT_THE_CHAIN = (
+    _ABOVE,
+    "masternodes",
+    "quorums",
+    "quorum_sets",
+    "chainlocks",
+    "instantlocks",
+    "context",
+    "filter_variants",
+)
 
 
 @attrs.frozen
@@ -50,8 +57,9 @@ def damages(rows: Session, chain: ChainMarks) -> tuple[Damage, ...]:
     verdict = [line for (line,) in rows.run("PRAGMA integrity_check(3)")]
     if verdict != ["ok"]:
         raise StoreCorrupt(f"the database is damaged beyond repair, move it away: {'; '.join(verdict)}")
-    states = [Damage("masternode list", "masternodes", height, height) for height in masternodes.damaged_states(rows)]
-    return (*_damaged_items(rows), *_missing_items(rows, chain), *states)
+    beside = [damage for part in _BESIDE_THE_CHAIN for damage in part.damages(rows)]
+    beside += [*context.damages(rows, chain), *disputes.damages(rows)]
+    return (*_damaged_items(rows), *_misplaced_items(rows, chain), *beside)
 
 
 def _damaged_items(rows: Session) -> Iterator[Damage]:
@@ -60,24 +68,32 @@ def _damaged_items(rows: Session) -> Iterator[Damage]:
             yield Damage(series.name, table, start, end)
 
 
-def _missing_items(rows: Session, chain: ChainMarks) -> Iterator[Damage]:
-    for series, mark in chain.reach():
-        end = contiguous_end(rows, series, chain.base)
+def _misplaced_items(rows: Session, chain: ChainMarks) -> Iterator[Damage]:
+    for series, start, mark in chain.reach():
+        end = contiguous_end(rows, series, start)
         if end < mark:
             yield Damage(series.name, "tail and segments", end + 1, mark)
+        elif end > mark:
+            yield Damage(series.name, _ABOVE, mark + 1, end)
 
 
 def repaired(rows: Session, chain: ChainMarks) -> tuple[ChainMarks, Repair]:
     """Go back to the last good height, as part of the caller's transaction."""
     found = damages(rows, chain)
-    masternodes.drop(rows, [damage.start for damage in found if damage.table == "masternodes"])
-    lost = [damage.start for damage in found if damage.table != "masternodes"]
-    good = max(min(lost, default=chain.tip + 1) - 1, chain.base)
+    for part in (*_BESIDE_THE_CHAIN, context):
+        part.mend(rows)
+    lost = [damage.start for damage in found if damage.table not in _NOT_THE_CHAIN]
+    good, before = max(min(lost, default=chain.tip + 1) - 1, chain.base), chain.tip
     if lost:
-        anchor = stored_anchor(rows)
         back = _start_again if good == chain.base else _back_to
-        return back(rows, chain, anchor, good), Repair(found, chain.tip, good)
-    return chain, Repair(found, chain.tip, chain.tip)
+        chain = back(rows, chain, stored_anchor(rows), good)
+    unsure = [damage.start - 1 for damage in found if damage.table == "filter_variants"]
+    if unsure and min(unsure) < chain.filter_headers:
+        chain = filters.roll_back_filters(rows, chain, RollBackFilters(min(unsure)))
+    for series, start, mark in chain.reach():
+        if contiguous_end(rows, series, start) > mark:
+            cut(rows, series, mark)
+    return chain, Repair(found, before, chain.tip)
 
 
 def _back_to(rows: Session, chain: ChainMarks, anchor: Anchor, good: int) -> ChainMarks:
@@ -86,9 +102,10 @@ def _back_to(rows: Session, chain: ChainMarks, anchor: Anchor, good: int) -> Cha
 
 def _start_again(rows: Session, chain: ChainMarks, anchor: Anchor, good: int) -> ChainMarks:
     """Nothing is good but the anchor, which the file keeps apart."""
-    headers.roll_back_found(rows, good)
+    headers.roll_back_found(rows, chain, good)
+    disputes.roll_back(rows, chain, chain.base - 1)
     erase(rows)
-    fresh = attrs.evolve(empty_marks(anchor), sequence=chain.sequence)
+    fresh = attrs.evolve(empty_marks(anchor, chain.filters_base), sequence=chain.sequence)
     first = AppendHeaders(anchor.height, anchor.header, x11(anchor.header), anchor.work)
     return headers.append_headers(rows, fresh, first)
 

@@ -17,29 +17,55 @@ import attrs
 
 from phasegate.consensus.params import Network
 from phasegate.consensus.x11 import x11
+from phasegate.store import (
+    branches,
+    chainlocks,
+    context,
+    disputes,
+    filters,
+    headers,
+    instantlocks,
+    journal,
+    masternodes,
+    quorums,
+    repair,
+    wallet,
+)
 from phasegate.store import changes as c
-from phasegate.store import filters, headers, journal, masternodes, repair, wallet
 from phasegate.store.database import Database, Session
 from phasegate.store.errors import StoreCorrupt, StoreFailed
+from phasegate.store.identity import Anchor, create, refuse_mismatch
 from phasegate.store.index import HashIndex
 from phasegate.store.lock import Lock
-from phasegate.store.marks import ChainMarks, Watermarks, watermarks
+from phasegate.store.marks import ChainMarks, Watermarks
+from phasegate.store.migrate import migrate
 from phasegate.store.reading import Reading
-from phasegate.store.schema import Anchor, create, empty_marks, is_new, refuse_mismatch
-from phasegate.store.segments import HASHES, SPAN, contiguous_end, read_joined
+from phasegate.store.receipt import watermarks
+from phasegate.store.schema import found_version
+from phasegate.store.segments import HASHES, SPAN, Series, contiguous_end, read_joined
 
 _ON_CHAIN: dict[type[c.Change], Callable[[Session, ChainMarks, Any], ChainMarks | None]] = {
     c.AppendHeaders: headers.append_headers,
+    c.SetContext: context.set_context,
     c.RollBack: headers.roll_back,
     c.RollBackFilters: filters.roll_back_filters,
     c.SetMasternodes: masternodes.set_masternodes,
+    c.SetQuorumSet: quorums.set_quorum_set,
+    c.RecordChainLock: chainlocks.record_chainlock,
     c.AppendFilterHeaders: filters.append_filter_headers,
+    c.Corroborate: disputes.corroborate,
     c.PutFilters: filters.put_filters,
+    c.PutFilterVariants: disputes.put_variants,
     c.MarkMatched: wallet.mark_matched,
     c.RecordBlock: wallet.record_block,
     c.AddWatch: wallet.add_watch,
 }
 _BESIDE: dict[type[c.Change], Callable[[Session, Any], None]] = {
+    c.KeepAnchors: masternodes.keep_anchors,
+    c.JudgeQuorums: quorums.judge_quorums,
+    c.RecordInstantLock: instantlocks.record_instantlock,
+    c.RecordRefusedBranch: branches.record_refused,
+    c.ForgetDisputes: disputes.forget_disputes,
     c.RemoveWatch: wallet.remove_watch,
     c.AppendJournal: journal.append_journal,
     c.KeepHistory: journal.keep_history,
@@ -72,24 +98,35 @@ class Store(Reading):
         self._adopt(draft)
 
     @classmethod
-    def open(cls, directory: Path, network: Network, *, vfs: str | None = None, anchor: Anchor | None = None) -> Store:
-        """Open `directory`/<network>.sqlite, creating both when absent, and lock it.
+    def open(
+        cls,
+        directory: Path,
+        network: Network,
+        *,
+        vfs: str | None = None,
+        anchor: Anchor | None = None,
+        birthday: int | None = None,
+    ) -> Store:
+        """Open `directory`/<network>.sqlite, creating both when absent, and lock it; an older schema is made new.
 
         Args:
             directory: the data directory.
             network: with its activation heights, which are part of a store's identity.
             vfs: the name of a registered SQLite VFS, for fault injection.
             anchor: the first block to hold; when None, the stored one, in a new store the genesis block.
+            birthday: the first height whose filter is wanted; when None, the stored one, in a new store the first
+                block. What a store has from below stays.
 
         Raises:
             StoreLocked: somebody has it open.
-            StoreMismatch: it belongs to another network, activation set, base or schema.
+            StoreMismatch: it belongs to another network, activation set or schema, holds another block than `anchor`
+                at that height, or begins above what is wanted.
             StoreCorrupt: it is damaged; `Store.repair` may help.
             StoreFailed: the disk refuses.
         """
         lock, database = _opened(directory, network, vfs)
         try:
-            _prepare(database, network, anchor)
+            _prepare(database, network, anchor, birthday)
             with database.snapshot() as rows:
                 draft = _load(rows)
         except BaseException:
@@ -107,7 +144,7 @@ class Store(Reading):
         """
         lock, database = _opened(directory, network, vfs)
         try:
-            _prepare(database, network, None)
+            _prepare(database, network, None, None)
             with database.transaction() as rows:
                 chain, found = repair.repaired(rows, ChainMarks.read(rows))
                 attrs.evolve(chain, sequence=chain.sequence + 1).write(rows)
@@ -194,7 +231,7 @@ def _opened(directory: Path, network: Network, vfs: str | None) -> tuple[Lock, D
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreFailed(f"{directory} cannot be a data directory: {error.strerror}") from error
-    path = directory / f"{network.name}.sqlite"
+    path = directory / f"{network.file_name}.sqlite"
     lock = Lock(path.with_name(f"{path.name}.lock"))
     try:
         return lock, Database.open(path, vfs)
@@ -210,27 +247,34 @@ def _closed(lock: Lock, database: Database) -> None:
         lock.release()
 
 
-def _prepare(database: Database, network: Network, anchor: Anchor | None) -> None:
+def _prepare(database: Database, network: Network, anchor: Anchor | None, birthday: int | None) -> None:
     with database.transaction() as rows:
-        if not is_new(rows, database.path):
-            refuse_mismatch(rows, database.path, network, anchor)
+        if version := found_version(rows, database.path):
+            migrate(rows, version)
+            refuse_mismatch(rows, database.path, network, anchor, birthday)
             return
         first = anchor or Anchor.genesis(network)
-        create(rows, network, first)
+        create(rows, network, first, birthday or 0)
         change = c.AppendHeaders(first.height, first.header, x11(first.header), first.work)
-        headers.append_headers(rows, empty_marks(first), change).write(rows)
+        headers.append_headers(rows, ChainMarks.read(rows), change).write(rows)
 
 
 def _load(rows: Session) -> _Draft:
     """The memory of a file just opened, its extents checked against its marks."""
     chain, index = ChainMarks.read(rows), HashIndex()
-    for series, mark in chain.reach():
-        end = contiguous_end(rows, series, chain.base)
+    for series, start, mark in chain.reach():
+        end = contiguous_end(rows, series, start)
         if end != mark:
-            raise StoreCorrupt(f"{series.name} {end + 1}..{mark} are missing", series.name, end + 1, mark)
+            raise _misplaced(series, end, mark)
     for start in range(chain.base, chain.tip + 1, _LOADED_AT_ONCE):
         index = index.append(start, read_joined(rows, HASHES, start, min(_LOADED_AT_ONCE, chain.tip + 1 - start)))
     return _Draft(chain.sequence, index, watermarks(rows, chain))
+
+
+def _misplaced(series: Series, end: int, mark: int) -> StoreCorrupt:
+    if end < mark:
+        return StoreCorrupt(f"{series.name} {end + 1}..{mark} are missing", series.name, end + 1, mark)
+    return StoreCorrupt(f"{series.name} {mark + 1}..{end} are above the mark", series.name, mark + 1, end)
 
 
 _LOADED_AT_ONCE = 100 * SPAN

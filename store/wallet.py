@@ -30,7 +30,11 @@ class WatchItem:
 
 @attrs.frozen
 class StoredTransaction:
-    """A transaction that concerns watched scripts (sorted); amounts in duffs; a higher `row_id` was stored later."""
+    """A transaction that concerns watched scripts (sorted); amounts in duffs; a higher `row_id` was stored later.
+
+    `instantlock` is True when a verified InstantSend lock of it is known, False when one of another transaction spends
+    an input of it, None when neither is.
+    """
 
     row_id: int
     txid: bytes
@@ -39,11 +43,12 @@ class StoredTransaction:
     scripts: tuple[bytes, ...]
     received: int
     sent: int
+    instantlock: bool | None = None
 
 
 def add_watch(rows: Session, chain: ChainMarks, change: AddWatch) -> None:
     """Apply `AddWatch`."""
-    below = chain.base - 1
+    below = chain.filters_base - 1
     rows.many("INSERT OR IGNORE INTO watch VALUES(?, ?, ?)", ((script, label, below) for script, label in change.items))
 
 
@@ -52,10 +57,18 @@ def remove_watch(rows: Session, change: RemoveWatch) -> None:
     scripts = [(script,) for script in change.scripts]
     rows.many("DELETE FROM watch WHERE script = ?", scripts)
     rows.many("DELETE FROM coins WHERE script = ?", scripts)
-    rows.run(_FORGET_COINLESS)
+    _forget_coinless(rows)
     rows.run("DELETE FROM matches WHERE NOT EXISTS (SELECT 1 FROM watch)")
 
 
+def _forget_coinless(rows: Session) -> None:
+    """Forget the transactions that made and spent no coin, and the inputs of those that are forgotten."""
+    rows.run(_FORGET_COINLESS)
+    rows.run(_FORGET_INPUTS)
+
+
+_FORGET_INPUTS = """DELETE FROM transaction_inputs AS i
+    WHERE NOT EXISTS (SELECT 1 FROM transactions WHERE txid = i.spender)"""
 _FORGET_COINLESS = """DELETE FROM transactions AS t
     WHERE NOT EXISTS (SELECT 1 FROM coins WHERE txid = t.txid)
     AND NOT EXISTS (SELECT 1 FROM coins WHERE spent_by = t.txid)"""
@@ -73,8 +86,9 @@ def mark_matched(rows: Session, chain: ChainMarks, change: MarkMatched) -> None:
 
 def _refuse_unfit(rows: Session, chain: ChainMarks, change: MarkMatched) -> None:
     start, end = change.start, change.end
-    if not chain.base <= start <= end <= chain.filters:
-        raise ValueError(f"filters {start}..{end} cannot be matched: {chain.base}..{chain.filters} are stored")
+    if not chain.filters_base <= start <= end <= chain.filters:
+        stored = f"{chain.filters_base}..{chain.filters} are stored"
+        raise ValueError(f"filters {start}..{end} cannot be matched: {stored}")
     if any(not start <= height <= end for height in change.heights):
         raise ValueError(f"a matched height lies outside {start}..{end}")
     reached: dict[bytes, int] = dict(rows.run("SELECT script, matched_to FROM watch"))
@@ -94,7 +108,11 @@ def record_block(rows: Session, chain: ChainMarks, change: RecordBlock) -> None:
         "INSERT OR IGNORE INTO transactions(txid, height, position) VALUES(?, ?, ?)",
         ((tx.txid, height, tx.position) for tx in findings.transactions),
     )
-    rows.run(_FORGET_COINLESS)
+    rows.many(
+        "INSERT OR IGNORE INTO transaction_inputs VALUES(?, ?, ?)",
+        ((tx.txid, spent.txid, spent.index) for tx in findings.transactions for spent in tx.inputs),
+    )
+    _forget_coinless(rows)
     for tx in transactions(rows, at=height):
         if before.get(tx.txid, tx) != tx:
             _renew(rows, tx)
@@ -122,13 +140,14 @@ def _renew(rows: Session, tx: StoredTransaction) -> None:
     rows.run("INSERT INTO transactions(txid, height, position) VALUES(?, ?, ?)", (tx.txid, tx.height, tx.position))
 
 
-def roll_back(rows: Session, to: int) -> None:
+def roll_back(rows: Session, chain: ChainMarks, to: int) -> None:
     """Forget what was found above `to`, and undo the spends made there."""
-    rows.run("UPDATE watch SET matched_to = min(matched_to, ?)", (to,))
+    rows.run("UPDATE watch SET matched_to = min(matched_to, ?)", (max(to, chain.filters_base - 1),))
     rows.run("UPDATE coins SET spent_by = NULL, spent_height = NULL WHERE spent_height > ?", (to,))
     rows.run("DELETE FROM coins WHERE height > ?", (to,))
     rows.run("DELETE FROM matches WHERE height > ?", (to,))
     rows.run("DELETE FROM transactions WHERE height > ?", (to,))
+    rows.run(_FORGET_INPUTS)
 
 
 def watch_items(rows: Session) -> list[WatchItem]:
@@ -177,6 +196,7 @@ def transactions(rows: Session, after: int = 0, at: int | None = None) -> list[S
     for row_id, script in rows.run(_SCRIPTS, (after, at)):
         scripts.setdefault(row_id, set()).add(script)
     received, sent = (_summed(rows.run(amounts, (after, at))) for amounts in (_RECEIVED, _SENT))
+    locked: dict[bytes, int] = dict(rows.run(_CONTRADICTED, (after, at)) + rows.run(_LOCKED, (after, at)))
     return [
         StoredTransaction(
             row_id,
@@ -186,6 +206,7 @@ def transactions(rows: Session, after: int = 0, at: int | None = None) -> list[S
             tuple(sorted(scripts.get(row_id, ()))),
             received.get(txid, 0),
             sent.get(txid, 0),
+            bool(locked[txid]) if txid in locked else None,
         )
         for row_id, txid, height, position in rows.run(_TRANSACTIONS, (after, at))
     ]
@@ -200,4 +221,9 @@ _TRANSACTIONS = """SELECT row_id, txid, height, position FROM transactions
 _RECEIVED = """SELECT c.txid, c.value FROM transactions AS t JOIN coins AS c ON c.txid = t.txid
     WHERE t.row_id > ?1 AND (?2 IS NULL OR t.height = ?2)"""
 _SENT = """SELECT c.spent_by, c.value FROM transactions AS t JOIN coins AS c ON c.spent_by = t.txid
+    WHERE t.row_id > ?1 AND (?2 IS NULL OR t.height = ?2)"""
+_LOCKED = """SELECT t.txid, 1 FROM transactions AS t JOIN instantlocks AS l ON l.txid = t.txid
+    WHERE t.row_id > ?1 AND (?2 IS NULL OR t.height = ?2)"""
+_CONTRADICTED = """SELECT t.txid, 0 FROM transactions AS t JOIN transaction_inputs AS i ON i.spender = t.txid
+    JOIN instantlock_inputs AS l ON l.txid = i.txid AND l.position = i.position AND l.lock <> t.txid
     WHERE t.row_id > ?1 AND (?2 IS NULL OR t.height = ?2)"""

@@ -1,4 +1,4 @@
-"""Chains of linked but worthless headers, a disk that fails on demand, and a model of what a store means."""
+"""Chains of linked but worthless headers, and a disk that fails on demand."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import apsw
-import attrs
 import pytest
 
-from phasegate.consensus.blocks import BlockFindings, Coin
 from phasegate.consensus.difficulty import work_of
 from phasegate.consensus.params import SIMNET
-from phasegate.consensus.primitives import BlockHeader, OutPoint
+from phasegate.consensus.primitives import BlockHeader
 from phasegate.consensus.x11 import x11
-from phasegate.store import Anchor, Change, Store, Watermarks
+from phasegate.store import Anchor, Store
 from phasegate.store import changes as c
+from tests.store.store_model import Model
 
 BITS = BlockHeader.from_bytes(SIMNET.genesis).bits
 WORK = work_of(BITS)
@@ -136,138 +135,6 @@ class FaultyVFS(apsw.VFS):
 
     def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802 - SQLite's name
         return FaultyFile(name, flags, self._disk)
-
-
-@attrs.define
-class Model:
-    """What a store means, with a list index for a height."""
-
-    raw: list[bytes] = attrs.field(factory=lambda: [SIMNET.genesis])
-    ids: list[bytes] = attrs.field(factory=lambda: [x11(SIMNET.genesis)])
-    filter_headers: list[bytes] = attrs.field(factory=list)
-    filters: dict[int, bytes] = attrs.field(factory=dict)
-    lists: dict[int, bytes] = attrs.field(factory=dict)
-    watch: dict[bytes, int] = attrs.field(factory=dict)
-    matches: dict[int, bool] = attrs.field(factory=dict)
-    coins: dict[OutPoint, Coin] = attrs.field(factory=dict)
-    spends: dict[OutPoint, tuple[bytes, int]] = attrs.field(factory=dict)
-    positions: dict[bytes, tuple[int, int]] = attrs.field(factory=dict)
-
-    @property
-    def tip(self) -> int:
-        return len(self.raw) - 1
-
-    @property
-    def filter_end(self) -> int:
-        return next(h for h in range(-1, self.tip + 2) if h + 1 not in self.filters)
-
-    def work(self, height: int) -> int:
-        return Anchor.genesis(SIMNET).work + height
-
-    def grow(self, count: int, salt: int) -> c.AppendHeaders:
-        """`count` linked headers on the tip, other ones for another salt; not yet part of the model."""
-        raw, ids = [], [self.ids[-1]]
-        for height in range(self.tip + 1, self.tip + 1 + count):
-            root = hashlib.sha256(b"%d %d" % (salt, height)).digest()
-            raw.append(b"\0\0\0\0" + ids[-1] + root + bytes(12))
-            ids.append(hashlib.sha256(raw[-1]).digest())
-        return c.AppendHeaders(self.tip + 1, b"".join(raw), b"".join(ids[1:]), self.work(self.tip + count))
-
-    def marks(self) -> Watermarks:
-        newest = max(self.lists, default=None)
-        end = self.filter_end
-        return Watermarks(
-            base=0,
-            tip=self.tip,
-            tip_hash=self.ids[-1],
-            work=self.work(self.tip),
-            masternodes=newest,
-            masternodes_hash=b"" if newest is None else self.ids[newest],
-            filter_headers=len(self.filter_headers) - 1,
-            filter_header=self.filter_headers[-1] if self.filter_headers else bytes(32),
-            filters=end,
-            matched=min(self.watch.values(), default=end),
-            watch_items=len(self.watch),
-            pending_blocks=sum(not recorded for recorded in self.matches.values()),
-            matched_blocks=len(self.matches),
-        )
-
-    def found(self) -> dict[bytes, tuple[int, int, tuple[bytes, ...], int, int]]:
-        """txid -> height, position, scripts, received, sent."""
-        views = {}
-        for txid, (height, position) in self.positions.items():
-            made = [coin for point, coin in self.coins.items() if point.txid == txid]
-            used = [self.coins[point] for point, (spender, _) in self.spends.items() if spender == txid]
-            scripts = tuple(sorted({coin.script for coin in (*made, *used)}))
-            if scripts:
-                views[txid] = (height, position, scripts, sum(m.value for m in made), sum(u.value for u in used))
-        return views
-
-    def apply(self, change: Change) -> None:
-        """What each change means."""
-        match change:
-            case c.AppendHeaders(_, raw, hashes, _):
-                self.raw += [raw[i : i + 80] for i in range(0, len(raw), 80)]
-                self.ids += [hashes[i : i + 32] for i in range(0, len(hashes), 32)]
-            case c.RollBack(to, _):
-                self._roll_back(to)
-            case c.RollBackFilters(to):
-                self._roll_filters_back(to)
-            case c.SetMasternodes(height, _, state):
-                self.lists[height] = state
-                self.lists = dict(sorted(self.lists.items())[-8:])
-            case c.AppendFilterHeaders(_, headers):
-                self.filter_headers += [headers[i : i + 32] for i in range(0, len(headers), 32)]
-            case c.PutFilters(filters):
-                self.filters = {**dict(filters), **self.filters}
-            case c.MarkMatched(scripts, _, end, heights):
-                self.watch |= dict.fromkeys(scripts, end)
-                self.matches |= dict.fromkeys(heights, False)
-            case c.RecordBlock(height, findings):
-                self._record(height, findings)
-            case c.AddWatch(items):
-                self.watch = {**{script: -1 for script, _ in items}, **self.watch}
-            case c.RemoveWatch(scripts):
-                self._forget(set(scripts))
-            case _:
-                raise AssertionError(change)
-
-    def _roll_back(self, to: int) -> None:
-        del self.raw[to + 1 :], self.ids[to + 1 :]
-        self.lists = {height: state for height, state in self.lists.items() if height <= to}
-        self._roll_filters_back(to)
-
-    def _roll_filters_back(self, to: int) -> None:
-        del self.filter_headers[to + 1 :]
-        self.filters = {height: raw for height, raw in self.filters.items() if height <= to}
-        self.matches = {height: recorded for height, recorded in self.matches.items() if height <= to}
-        self.watch = {script: min(reached, to) for script, reached in self.watch.items()}
-        self.coins = {point: coin for point, coin in self.coins.items() if coin.height <= to}
-        self.spends = {p: (by, at) for p, (by, at) in self.spends.items() if at <= to and p in self.coins}
-        self.positions = {txid: place for txid, place in self.positions.items() if place[0] <= to}
-
-    def _record(self, height: int, findings: BlockFindings) -> None:
-        for coin in findings.created:
-            if coin.script in self.watch:
-                self.coins.setdefault(coin.outpoint, coin)
-        self.spends |= {point: (txid, height) for point, txid in findings.spent if point in self.coins}
-        for tx in findings.transactions:
-            self.positions.setdefault(tx.txid, (height, tx.position))
-        self._drop_coinless()
-        if height in self.matches:
-            self.matches[height] = True
-
-    def _forget(self, scripts: set[bytes]) -> None:
-        self.watch = {script: reached for script, reached in self.watch.items() if script not in scripts}
-        self.coins = {point: coin for point, coin in self.coins.items() if coin.script not in scripts}
-        self.spends = {point: spend for point, spend in self.spends.items() if point in self.coins}
-        self._drop_coinless()
-        if not self.watch:
-            self.matches = {}
-
-    def _drop_coinless(self) -> None:
-        known = self.found()
-        self.positions = {txid: place for txid, place in self.positions.items() if txid in known}
 
 
 @pytest.fixture(scope="session")

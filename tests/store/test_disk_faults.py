@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from phasegate.consensus.params import SIMNET
-from phasegate.store import AddWatch, Change, RollBack, SetMasternodes, Store, StoreFailed, Watermarks
+from phasegate.consensus.primitives import OutPoint
+from phasegate.store import (
+    AddWatch,
+    Change,
+    RecordInstantLock,
+    RollBack,
+    SetMasternodes,
+    SetQuorumSet,
+    Store,
+    StoreFailed,
+    Watermarks,
+)
+from tests.store.store_model import commitment
 
 if TYPE_CHECKING:
     from tests.store.conftest import Disk, FakeChain
@@ -26,7 +38,9 @@ def prepared(place: Path, trunk: FakeChain) -> Store:
 def batch(trunk: FakeChain, branch: FakeChain) -> list[Change]:
     """Seals, unseals and rolls back: 700 kB of changes."""
     state = SetMasternodes(2000, trunk.hash_at(2000), bytes(100_000))
-    return [state, trunk.roll_back(3500), branch.append(3501, 3000), AddWatch(((b"new", ""),))]
+    active = SetQuorumSet(2000, trunk.hash_at(2000), tuple(commitment(100, trunk.hash_at(h)) for h in range(90)))
+    lock = RecordInstantLock(b"\1" * 32, (OutPoint(b"\2" * 32, 0),), b"lock", 100, trunk.hash_at(7))
+    return [state, active, lock, trunk.roll_back(3500), branch.append(3501, 3000), AddWatch(((b"new", ""),))]
 
 
 def tried(store: Store, changes: list[Change]) -> tuple[bool, Watermarks]:
@@ -66,6 +80,7 @@ def test_a_passing_fault_stores_nothing_and_the_next_try_succeeds(
         disk.disarm()
         assert store.read_marks() == marks
         assert store.digest() == outcomes[stands]
+        assert (store.quorum_set(2000) is not None) == (store.instantlock(b"\1" * 32) is not None) == stands
         assert store.height_of(branch.hash_at(3501)) == (3501 if stands else None)
         assert store.height_of(trunk.hash_at(3501)) == (None if stands else 3501)
         if not stands:
@@ -93,6 +108,7 @@ def test_after_a_dead_disk_the_file_holds_the_batch_or_nothing_of_it(
         disk.disarm()
         store = Store.open(place, SIMNET)
         assert store.digest() == outcomes[stands]
+        assert (store.quorum_set(2000) is not None) == (store.instantlock(b"\1" * 32) is not None) == stands
         assert store.check() == ()
         store.close()
         if not reached:

@@ -35,21 +35,39 @@ from phasegate.store import (
     AppendFilterHeaders,
     AppendHeaders,
     Change,
+    Corroborate,
+    ForgetDisputes,
+    JudgeQuorums,
+    KeepAnchors,
     MarkMatched,
     PutFilters,
+    PutFilterVariants,
+    QuorumVerdict,
     RecordBlock,
+    RecordChainLock,
+    RecordInstantLock,
+    RecordRefusedBranch,
     RemoveWatch,
     RollBack,
     RollBackFilters,
     SetMasternodes,
+    SetQuorumSet,
     Store,
+    StoredChainLock,
+    StoredQuorum,
     StoredTransaction,
     StoreFailed,
+    branches,
+    chainlocks,
+    instantlocks,
+    masternodes,
+    quorums,
     segments,
 )
+from tests.store.store_model import Model, commitment
 
 if TYPE_CHECKING:
-    from tests.store.conftest import Disk, Model
+    from tests.store.conftest import Disk
 
 SCRIPTS = tuple(b"script %d" % i for i in range(4))
 COUNTS = st.sampled_from([1, 1, 2, 3, 5, 7, 19, 20, 21, 39, 40, 41, 60, 85])
@@ -59,6 +77,9 @@ def sha(*parts: object) -> bytes:
     return hashlib.sha256(repr(parts).encode()).digest()
 
 
+QUORUMS = tuple((kind, hashlib.sha256(b"quorum %d" % i).digest()) for i in range(5) for kind in (100, 103))
+
+
 def findings(model: Model, height: int, outputs: Sequence[int], inputs: int) -> BlockFindings:
     """A block's findings: which outputs a search saw varies, what they are does not."""
     txids = [sha("tx", model.ids[height], i) for i in range(3)]
@@ -66,8 +87,13 @@ def findings(model: Model, height: int, outputs: Sequence[int], inputs: int) -> 
     created = tuple(Coin(p, 100 + p.index, SCRIPTS[(height + p.index) % 4], height) for p in points)
     unspent = [p for p, coin in model.coins.items() if p not in model.spends and coin.height < height]
     spent = tuple((point, txids[i % 3]) for i, point in enumerate(unspent[:inputs]))
-    transactions = tuple(FoundTransaction(txid, i, (), 0, 0) for i, txid in enumerate(txids))
+    transactions = tuple(FoundTransaction(txid, i, (), 0, 0, (foreign(txid),)) for i, txid in enumerate(txids))
     return BlockFindings(height, transactions, created, spent)
+
+
+def foreign(txid: bytes) -> OutPoint:
+    """An output that nobody watches, spent by a transaction."""
+    return OutPoint(sha("spent by", txid), 1)
 
 
 def retold(model: Model) -> list[Change]:
@@ -80,15 +106,17 @@ def retold(model: Model) -> list[Change]:
     told.append(PutFilters(tuple(sorted(model.filters.items(), reverse=True))))
     told += [SetMasternodes(height, model.ids[height], model.lists[height]) for height in list(model.lists)[-1:]]
     told.append(AddWatch(tuple((script, "") for script in model.watch)))
-    told += [MarkMatched((s,), 0, reached, ()) for s, reached in model.watch.items() if reached >= 0]
+    first = model.first_filter
+    told += [MarkMatched((s,), first, reached, ()) for s, reached in model.watch.items() if reached >= first]
     return told + _matched_again(model) + _recorded_again(model) + _matched_again(model, recorded=False)
 
 
 def _matched_again(model: Model, *, recorded: bool | None = None) -> list[Change]:
     heights = tuple(h for h, done in model.matches.items() if recorded is None or done == recorded)
-    if model.filter_end < 0 or not model.watch:
+    first = model.first_filter
+    if model.filter_end < first or not model.watch:
         return []
-    return [AddWatch(((b"x", ""),)), MarkMatched((b"x",), 0, model.filter_end, heights), RemoveWatch((b"x",))]
+    return [AddWatch(((b"x", ""),)), MarkMatched((b"x",), first, model.filter_end, heights), RemoveWatch((b"x",))]
 
 
 def _recorded_again(model: Model) -> list[Change]:
@@ -112,12 +140,13 @@ class StoreMachine(RuleBasedStateMachine):
     room: Path
     disk: Disk
     make_model: type[Model]
+    birthday: int
 
     def __init__(self) -> None:
         super().__init__()
         self.place = Path(tempfile.mkdtemp(dir=self.room))
-        self.model = self.make_model()
-        self.store = Store.open(self.place / "store", SIMNET, vfs="faulty")
+        self.model = self.make_model(self.birthday)
+        self.store = Store.open(self.place / "store", SIMNET, vfs="faulty", birthday=self.birthday)
         self.lost: list[bytes] = []
 
     def teardown(self) -> None:
@@ -145,7 +174,9 @@ class StoreMachine(RuleBasedStateMachine):
     def changed_transactions_have_new_row_ids(self, before: dict[bytes, StoredTransaction]) -> None:
         highest = max((tx.row_id for tx in before.values()), default=0)
         for tx in self.store.transactions():
-            assert before.get(tx.txid) == tx or tx.row_id > highest or not before
+            unlocked = {attrs.evolve(t, instantlock=None) for t in (before.get(tx.txid, tx), tx)}
+            known = tx.txid in before and len(unlocked) == 1
+            assert known or tx.row_id > highest or not before
 
     @invariant()
     def the_receipt_is_the_models(self) -> None:
@@ -180,11 +211,64 @@ class StoreMachine(RuleBasedStateMachine):
     def roll_filters_back(self, depth: int) -> None:
         self.commit(RollBackFilters(max(-1, len(self.model.filter_headers) - 1 - depth)))
 
+    @rule(share=st.integers(0, 100), anchor=st.booleans())
+    def set_masternodes(self, share: int, anchor: bool) -> None:
+        height = self.model.tip * share // 100
+        self.commit(SetMasternodes(height, self.model.ids[height], sha("list", share), anchor))
+
+    @rule(picks=st.sets(st.integers(0, 3)))
+    def keep_anchors(self, picks: set[int]) -> None:
+        self.commit(KeepAnchors(tuple(height for i, height in enumerate(sorted(self.model.anchors)) if i in picks)))
+
+    @rule(share=st.integers(0, 100), active=st.sets(st.sampled_from(QUORUMS), max_size=6), walked=st.booleans())
+    def set_quorum_set(self, share: int, active: set[tuple[int, bytes]], walked: bool) -> None:
+        height = self.model.tip * share // 100
+        commitments = tuple(commitment(*key) for key in sorted(active))
+        walk = [SetMasternodes(height, self.model.ids[height], sha("walk", share))] if walked else []
+        self.commit(*walk, SetQuorumSet(height, self.model.ids[height], commitments))
+
+    @precondition(lambda self: self.model.quorums.known)
+    @rule(picks=st.sets(st.integers(0, 9), min_size=1), verified=st.booleans())
+    def judge_quorums(self, picks: set[int], verified: bool) -> None:
+        known = sorted(self.model.quorums.known)
+        keys = {known[pick % len(known)] for pick in picks}
+        reason = "" if verified else "signed before V19"
+        self.commit(JudgeQuorums(tuple(QuorumVerdict(*key, verified, reason) for key in sorted(keys))))
+
+    @rule(share=st.integers(0, 100), by=st.integers(0, 100), key=st.sampled_from(QUORUMS))
+    def record_chainlock(self, share: int, by: int, key: tuple[int, bytes]) -> None:
+        height, mined_by = (self.model.tip * part // 100 for part in (share, by))
+        block_hash = self.model.ids[height]
+        self.commit(RecordChainLock(height, block_hash, block_hash * 3, *key, mined_by))
+
+    @precondition(lambda self: self.model.quorums.known)
+    @rule(pick=st.integers(0, 20), number=st.integers(0, 12), kind=st.sampled_from(["own", "against", "other"]))
+    def record_instantlock(self, pick: int, number: int, kind: str) -> None:
+        keys, found = sorted(self.model.quorums.known), sorted(self.model.positions)
+        known = found[pick % len(found)] if found else sha("nobody")
+        txid = known if kind == "own" else sha("tx of a lock", number)
+        inputs = (foreign(known),) if kind == "against" else (foreign(txid), OutPoint(b"\1" * 32, number))
+        self.commit(RecordInstantLock(txid, inputs, b"isdlock" * number, *keys[pick % len(keys)]))
+
+    @rule(height=st.integers(0, 100))
+    def record_refused_branch(self, height: int) -> None:
+        self.commit(RecordRefusedBranch(1.5, height, height + 7, sha("refused"), 1 << 200, height + 1, "[::1]:9"))
+
+    @precondition(lambda self: self.model.filter_headers)
     @rule(share=st.integers(0, 100))
-    def set_masternodes(self, share: int) -> None:
-        lowest = max(self.model.lists, default=0)
-        height = lowest + (self.model.tip - lowest) * share // 100
-        self.commit(SetMasternodes(height, self.model.ids[height], sha("list", share)))
+    def corroborate(self, share: int) -> None:
+        height = (len(self.model.filter_headers) - 1) * share // 100
+        self.commit(Corroborate(height, self.model.filter_headers[height]))
+
+    @precondition(lambda self: self.model.filter_headers)
+    @rule(shares=st.lists(st.integers(0, 100), max_size=3), number=st.integers(0, 1))
+    def put_filter_variants(self, shares: list[int], number: int) -> None:
+        heights = [(len(self.model.filter_headers) - 1) * share // 100 for share in shares]
+        self.commit(PutFilterVariants(tuple((height, sha("variant", height, number)) for height in heights)))
+
+    @rule(share=st.integers(0, 100))
+    def forget_disputes(self, share: int) -> None:
+        self.commit(ForgetDisputes(len(self.model.filter_headers) * share // 100))
 
     @precondition(lambda self: len(self.model.filter_headers) <= self.model.tip)
     @rule(count=COUNTS)
@@ -196,7 +280,7 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.model.filter_headers)
     @rule(count=COUNTS, skip=st.sampled_from([0, 0, 0, 1, 20, 45]), backwards=st.booleans())
     def put_filters(self, count: int, skip: int, backwards: bool) -> None:
-        start = max(0, self.model.filter_end + 1 - count // 7) + skip
+        start = max(self.model.first_filter, self.model.filter_end + 1 - count // 7) + skip
         heights = list(range(start, min(start + count, len(self.model.filter_headers))))
         found = [(h, sha("filter", self.model.ids[h]) * (self.model.ids[h][0] % 5)) for h in heights]
         self.commit(PutFilters(tuple(reversed(found) if backwards else found)))
@@ -237,6 +321,8 @@ class StoreMachine(RuleBasedStateMachine):
     def everything_agrees(self) -> None:
         self.disk.disarm()
         self.the_chain_agrees()
+        self.lists_and_quorums_agree()
+        self.locks_and_disputes_agree()
         self.the_wallet_agrees()
         self.a_store_told_the_same_facts_has_the_same_digest()
 
@@ -246,13 +332,41 @@ class StoreMachine(RuleBasedStateMachine):
         assert store.headers(0, model.tip + 1) == b"".join(model.raw)
         assert store.hashes(0, model.tip + 1) == b"".join(model.ids)
         assert store.filter_headers(0, len(model.filter_headers)) == b"".join(model.filter_headers)
-        assert store.filters(0, model.filter_end + 1) == [model.filters[h] for h in range(model.filter_end + 1)]
+        wanted = range(model.first_filter, model.filter_end + 1)
+        assert store.filters(model.first_filter, len(wanted)) == [model.filters[h] for h in wanted]
         assert [store.height_of(block_hash) for block_hash in model.ids] == list(range(model.tip + 1))
         assert [store.height_of(h) for h in self.lost if h not in model.ids] == [
             None for h in self.lost if h not in model.ids
         ]
         assert store.masternode_state() == (model.lists[max(model.lists)] if model.lists else None)
         assert store.check() == ()
+
+    def lists_and_quorums_agree(self) -> None:
+        model, store = self.model, self.store
+        states = {**model.anchors, **model.lists}
+        assert store.masternode_heights() == sorted(states)
+        assert {height: store.masternode_state(height) for height in states} == states
+        assert store.quorum_set_heights(0, model.tip) == sorted(model.quorums.sets)
+        for height, (_, keys) in model.quorums.sets.items():
+            assert store.quorum_set(height) == tuple(model.quorums.known[key].commitment for key in sorted(keys))
+        for key in QUORUMS:
+            known = model.quorums.known.get(key)
+            expected = known and StoredQuorum(known.commitment, known.verified, known.reason, known.mined_by)
+            assert store.quorum(*key) == expected
+
+    def locks_and_disputes_agree(self) -> None:
+        model, store = self.model, self.store
+        locks = [StoredChainLock(*attrs.astuple(lock)) for _, lock in sorted(model.chainlocks.items())[::-1]]
+        assert store.chainlocks(-1) == locks
+        assert store.chainlocks(model.tip // 2) == [lock for lock in locks if lock.height > model.tip // 2]
+        refused = [RecordRefusedBranch(*attrs.astuple(branch)[1:]) for branch in store.refused_branches()]
+        assert refused == model.refused
+        variants = [variant for height in range(model.tip + 1) for variant in model.variants if variant[0] == height]
+        assert store.filter_variants(0, model.tip + 1) == variants
+        for txid in {sha("tx of a lock", number) for number in range(13)} | model.positions.keys():
+            lock, found_lock = model.instantlocks.get(txid), store.instantlock(txid)
+            assert (found_lock and found_lock.payload) == (lock and lock.told.payload)
+        assert {tx.txid: tx.instantlock for tx in store.transactions()} == model.locked()
 
     def the_wallet_agrees(self) -> None:
         model, store = self.model, self.store
@@ -267,25 +381,30 @@ class StoreMachine(RuleBasedStateMachine):
         assert found == model.found()
 
     def a_store_told_the_same_facts_has_the_same_digest(self) -> None:
-        other = Store.open(self.place / "other", SIMNET)
+        other = Store.open(self.place / "other", SIMNET, birthday=self.birthday)
         other.commit(retold(self.model))
         assert other.digest() == self.store.digest()
         other.close()
         shutil.rmtree(self.place / "other")
 
 
+@pytest.mark.parametrize("birthday", [0, 33])
 def test_the_store_is_what_the_model_says(
-    tmp_path: Path, disk: Disk, make_model: type[Model], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, disk: Disk, make_model: type[Model], monkeypatch: pytest.MonkeyPatch, birthday: int
 ) -> None:
     monkeypatch.setattr(segments, "SPAN", 20)
     monkeypatch.setattr(segments, "TAIL", 40)
     monkeypatch.setattr(segments, "BULK", 30)
-    for name, value in (("room", tmp_path), ("disk", disk), ("make_model", make_model)):
+    for module, few in ((masternodes, 3), (quorums, 4), (chainlocks, 3), (instantlocks, 5), (branches, 2)):
+        monkeypatch.setattr(module, "KEPT", few)
+    monkeypatch.setattr(masternodes, "KEPT_ANCHORS", 4)
+    monkeypatch.setattr(quorums, "SETS", 4)
+    for name, value in (("room", tmp_path), ("disk", disk), ("make_model", make_model), ("birthday", birthday)):
         monkeypatch.setattr(StoreMachine, name, value, raising=False)
     run_state_machine_as_test(
         StoreMachine,
         settings=settings(
-            max_examples=60,
+            max_examples=40,
             stateful_step_count=40,
             deadline=None,
             derandomize=True,

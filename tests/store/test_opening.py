@@ -64,6 +64,16 @@ def test_another_network_is_refused(tmp_path: Path) -> None:
     refusal(tmp_path, StoreMismatch, "holds network regtest, not simnet")
 
 
+def test_each_named_devnet_has_a_file_of_its_own(tmp_path: Path) -> None:
+    foo, bar = (network("devnet", devnet_name=name) for name in ("foo", "bar"))
+    Store.open(tmp_path, foo).close()
+    Store.open(tmp_path, bar).close()
+    assert {path.name for path in tmp_path.glob("*.sqlite")} == {"devnet-foo.sqlite", "devnet-bar.sqlite"}
+    (tmp_path / "devnet-foo.sqlite").rename(tmp_path / "devnet-bar.sqlite")
+    with pytest.raises(StoreMismatch, match="holds network devnet-foo, not devnet-bar"):
+        Store.open(tmp_path, bar)
+
+
 def test_another_genesis_is_refused(tmp_path: Path) -> None:
     Store.open(tmp_path, SIMNET).close()
     with pytest.raises(StoreMismatch, match="holds network simnet"):

@@ -9,20 +9,30 @@ import attrs
 import pytest
 
 from phasegate.consensus.blocks import BlockFindings
+from phasegate.consensus.quorums import BitSet
 from phasegate.store import (
     AddWatch,
     AppendFilterHeaders,
     AppendHeaders,
     Change,
+    Corroborate,
+    JudgeQuorums,
     KeepHistory,
     MarkMatched,
     PutFilters,
+    PutFilterVariants,
+    QuorumVerdict,
     RecordBlock,
+    RecordChainLock,
+    RecordInstantLock,
     RollBack,
     RollBackFilters,
+    SetContext,
     SetMasternodes,
+    SetQuorumSet,
     Store,
 )
+from tests.store.store_model import commitment
 
 if TYPE_CHECKING:
     from tests.store.conftest import FakeChain
@@ -36,9 +46,24 @@ def filled(store: Store, trunk: FakeChain) -> Store:
     store.commit([trunk.append(1, 100), trunk.append_filter_headers(0, 91), trunk.put_filters(range(81))])
     store.commit([AddWatch(((A, "a"),)), MarkMatched((A,), 0, 40, (7, 9)), AddWatch(((B, "b"),))])
     store.commit([SetMasternodes(50, trunk.hash_at(50), b"state")])
+    store.commit([SetQuorumSet(50, trunk.hash_at(50), (commitment(100, trunk.hash_at(24)),))])
     return store
 
 
+def chainlock(chain: FakeChain, height: int) -> RecordChainLock:
+    return RecordChainLock(height, chain.hash_at(height), b"\7" * 96, 100, chain.hash_at(24), 50)
+
+
+QUORUM = commitment(100, b"\1" * 32)
+NULL_QUORUM = attrs.evolve(
+    QUORUM,
+    signers=BitSet.of([]),
+    valid_members=BitSet.of([]),
+    public_key=bytes(48),
+    vvec_hash=bytes(32),
+    quorum_signature=bytes(96),
+    members_signature=bytes(96),
+)
 Make = Callable[["FakeChain"], Change]
 
 
@@ -57,7 +82,23 @@ Make = Callable[["FakeChain"], Change]
         pytest.param(lambda _: RollBack(-1, 1), id="a roll-back below the base"),
         pytest.param(lambda c: SetMasternodes(101, c.hash_at(101), b""), id="a list above the tip"),
         pytest.param(lambda c: SetMasternodes(60, c.hash_at(61), b""), id="a list of another block"),
-        pytest.param(lambda c: SetMasternodes(49, c.hash_at(49), b""), id="a list below the newest"),
+        pytest.param(lambda c: SetQuorumSet(60, c.hash_at(61), ()), id="a quorum set of another block"),
+        pytest.param(lambda c: SetQuorumSet(101, c.hash_at(101), ()), id="a quorum set above the tip"),
+        pytest.param(lambda c: SetQuorumSet(60, c.hash_at(60), (QUORUM, QUORUM)), id="the same quorum twice"),
+        pytest.param(lambda c: SetQuorumSet(60, c.hash_at(60), (NULL_QUORUM,)), id="a null quorum"),
+        pytest.param(lambda c: JudgeQuorums((QuorumVerdict(103, c.hash_at(24), True),)), id="an unknown quorum"),
+        pytest.param(lambda c: JudgeQuorums((QuorumVerdict(100, c.hash_at(24), True, "why"),)), id="a needless reason"),
+        pytest.param(lambda c: JudgeQuorums((QuorumVerdict(100, c.hash_at(24), False),)), id="no reason"),
+        pytest.param(lambda c: chainlock(c, 101), id="a ChainLock above the tip"),
+        pytest.param(lambda c: attrs.evolve(chainlock(c, 60), height=61), id="a ChainLock of another block"),
+        pytest.param(lambda c: attrs.evolve(chainlock(c, 60), mined_by=101), id="a quorum mined above the tip"),
+        pytest.param(lambda c: RecordInstantLock(A, (), b"", 100, c.hash_at(25)), id="a lock of an unknown quorum"),
+        pytest.param(lambda _: SetContext(bytes(80)), id="headers below genesis"),
+        pytest.param(lambda c: Corroborate(91, c.filter_headers(91, 1)), id="corroborated above the last"),
+        pytest.param(lambda c: Corroborate(80, c.filter_headers(81, 1)), id="another filter header corroborated"),
+        pytest.param(lambda _: PutFilterVariants(((91, b""),)), id="a variant without its header"),
+        pytest.param(lambda _: PutFilterVariants(((-1, b""),)), id="a variant below the base"),
+        pytest.param(lambda c: attrs.evolve(c.append_filter_headers(91, 1), previous=bytes(32)), id="a late previous"),
         pytest.param(lambda c: c.append_filter_headers(90, 2), id="filter headers stored already"),
         pytest.param(lambda c: c.append_filter_headers(92, 2), id="filter headers above a gap"),
         pytest.param(lambda c: c.append_filter_headers(91, 11), id="filter headers above the tip"),
