@@ -31,6 +31,8 @@ from phasegate.engine.events import (
 from phasegate.engine.hints import Hints
 from phasegate.engine.inquiry import Inquiry, Status
 from phasegate.engine.interpreter import Interpreter
+from phasegate.engine.lock_news import LockNews
+from phasegate.engine.locks import Locks
 from phasegate.engine.opening import open_store, repair_store
 from phasegate.engine.peers import Peer
 from phasegate.engine.pool import Pool
@@ -67,7 +69,9 @@ class Client(Inquiry):
         self._ledger = Ledger()
         self._live = Live()
         self._hints = Hints()
-        self._store, self._repaired = open_store(config.datadir, config.network)
+        self._store, self._repaired = open_store(
+            config.datadir, config.network, anchor=config.anchor, birthday=config.birthday
+        )
         try:
             self._writer = Writer(self._store, self._seams.write)
             self._build()
@@ -82,6 +86,7 @@ class Client(Inquiry):
         enabled = {"mnlist": config.masternodes, "cfheaders": config.filters, "filters": config.filters}
         phases = tuple(p for p in PHASES if enabled.get(p, config.filters if p == "blocks" else True))
         self._meter = Meter(phases, config.network.dip3)
+        locks = Locks(enabled=config.masternodes, per_peer=config.limits.in_flight["locks"])
         self._pool = Pool(
             config,
             self._seams,
@@ -91,10 +96,12 @@ class Client(Inquiry):
             on_hint=self._hinted,
             on_change=self._peers_changed,
             warn=self._warn,
+            locks=locks,
         )
         self._work = Work(
-            config, self._seams, self._writer, self._pool, self._ledger, self._live, self._warn, self._rewound
+            config, self._seams, self._writer, self._pool, self._ledger, self._live, self._warn, self._rewound, locks
         )
+        self._lock_news = LockNews(self._work, self._events.publish)
         self._bindings = SyncBindings(self._work, self._recovery, self._meter, self._events.publish)
         self._interpreter = Interpreter(SyncChart, cast(SyncFacts, self._bindings.model), self._bindings)
         self._writer.on_receipt = self._received
@@ -139,6 +146,7 @@ class Client(Inquiry):
             await nursery.start(self._interpreter.run)
             await nursery.start(self._pool.run)
             nursery.start_soon(self._tick)
+            nursery.start_soon(self._lock_news.run, lambda: self.state == "paused")
             if self._repaired:
                 self._warn("store-repaired", self._repaired)
             await self._interpreter.post("start")
@@ -152,7 +160,9 @@ class Client(Inquiry):
             await trio.sleep(self.config.limits.tick)
             for address in self._hints.due(self._writer.marks.tip_hash, trio.current_time()):
                 self._follow_hint(address)
-            self._interpreter.post_nowait("advance")
+            if self.state == "synced" and self._work.locks.take_walk(self._writer.marks.tip_hash):
+                self._interpreter.post_nowait("rewalk", "a lock waits for quorums of the past")
+            self._interpreter.post_nowait("recover" if self.state == "degraded" else "advance")
             if (progress := self.progress()) is not None:
                 self._events.publish(progress)
 
@@ -168,19 +178,17 @@ class Client(Inquiry):
         self._live.tip_hint = True
 
     def _peers_changed(self) -> None:
-        tip = self._writer.marks.tip
-        for peer in self._pool.ready:
-            if peer.start_height > tip and not self._work.has_agreed(peer):
+        """Have newcomers asked; who comes again and again while the tip stays the same has to wait, as for a hint."""
+        for peer in self._work.newcomers():
+            if self._hints.take(peer.address, self._writer.marks.tip_hash, trio.current_time()):
                 self._live.tip_hint = True
-        for peer in [peer for peer in self._live.agreed if peer.gone]:
-            del self._live.agreed[peer]
-        self._live.elsewhere = {peer for peer in self._live.elsewhere if not peer.gone}
 
     def _received(self, before: Watermarks, after: Watermarks) -> None:
         now = trio.current_time()
         self.last_progress = now
         self._recovery.progressed()
         self._meter.stored(before, after, now)
+        self._lock_news.moved(before, after)
         if after.pending_blocks != before.pending_blocks or after.tip_hash != before.tip_hash:
             self._announce_transactions()
 
@@ -192,12 +200,14 @@ class Client(Inquiry):
                     found.row_id, self._seams.now(), found.txid, found.height, found.scripts, found.received, found.sent
                 )
             )
+            self._lock_news.found(found)
 
     def _last_transaction(self) -> int:
         return max((found.row_id for found in self._store.transactions()), default=0)
 
     def _rewound(self, old_tip: int, fork_height: int) -> None:
         self._meter.rewound()
+        self._work.locks.rewound(self._store)
         self._events.publish(Rewound(self._seams.now(), old_tip, fork_height))
 
     def _warn(self, code: str, message: str) -> None:

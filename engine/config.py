@@ -12,8 +12,10 @@ import attrs
 import platformdirs
 
 from phasegate.consensus.addresses import parse_watch_item
-from phasegate.consensus.params import Network, UnknownActivation, UnknownNetwork, network
+from phasegate.consensus.params import Network, UnfitSetting, UnknownActivation, UnknownNetwork, network
 from phasegate.engine.errors import ConfigError
+from phasegate.engine.starting import start_at
+from phasegate.store import Anchor
 
 
 @attrs.frozen
@@ -69,10 +71,10 @@ def _split(text: str) -> tuple[str, str | None]:
 class Limits:
     """How much is asked for at once, and how long an answer may take. Durations are seconds.
 
-    `in_flight` bounds the requests under way to one peer in a phase, `batch` the items of one request (Core answers at
-    most 2000 filter headers and 1000 filters). `window` caps the batches of a download that are under way or wait in
-    memory for their turn to be stored, over all peers together. All addresses are connected to; of those ready the
-    first `max_peers` in the order of the configuration are asked.
+    `in_flight` bounds the requests under way to one peer in a phase (`locks`: beside the phases), `batch` the items of
+    one request (Core answers at most 2000 filter headers and 1000 filters). `window` caps the batches of a download
+    that are under way or wait in memory for their turn to be stored, over all peers together. All addresses are
+    connected to; of those ready the first `max_peers` in the order of the configuration are asked.
 
     `idle_timeout` is how long a request may go without any sign of its answer; a connection is lost when a ping, sent
     each `ping_interval`, has no answer by the next. A headers phase waits `gather_time` for the other peers when the
@@ -95,12 +97,30 @@ class Limits:
     backoff_cap: float = 30.0
     switch_timeout: float = 15.0
     in_flight: Mapping[str, int] = attrs.field(
-        factory=lambda: MappingProxyType({"headers": 1, "mnlist": 1, "cfheaders": 8, "filters": 8, "blocks": 8})
+        factory=lambda: MappingProxyType(
+            {"headers": 1, "mnlist": 2, "cfheaders": 8, "filters": 8, "blocks": 8, "locks": 4}
+        )
     )
     batch: Mapping[str, int] = attrs.field(
         factory=lambda: MappingProxyType({"cfheaders": 2000, "filters": 1000, "blocks": 16})
     )
     window: int = 8
+
+
+@attrs.frozen
+class Devnet:
+    """What a devnet chooses for itself.
+
+    Args:
+        name: as Core's `-devnet=NAME`.
+        min_difficulty_blocks: as Core's `-minimumdifficultyblocks`.
+        quorums: Core's quorum arguments without the dash: `llmqdevnetparams` as `SIZE:THRESHOLD`, `llmqchainlocks`,
+            `llmqinstantsenddip0024`, `llmqplatform` and `llmqmnhf` as the name of a quorum type.
+    """
+
+    name: str = ""
+    min_difficulty_blocks: int = 0
+    quorums: Mapping[str, str] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -114,6 +134,11 @@ class Config:
         watch: scriptPubKeys to add to the stored watch items.
         masternodes: whether to download masternode lists.
         filters: whether to download filters, and with them matching blocks.
+        anchor: the trusted block that a new store begins with, instead of the genesis block.
+        birthday: the first height whose filter is wanted, what is watched cannot be older; None: what the store has, in
+            a new one the first block.
+        min_chainwork: the least work of a chain that counts as complete; None: what the network states.
+        max_tip_age: seconds after which the newest block is too old to be the tip; None: never.
         keep_history: how many transition journal rows to keep.
         limits: how much is asked for at once, and how long an answer may take.
         check_facts: re-read the durable facts at each event and stop on any difference (for tests).
@@ -125,9 +150,18 @@ class Config:
     watch: tuple[bytes, ...] = ()
     masternodes: bool = True
     filters: bool = True
+    anchor: Anchor | None = None
+    birthday: int | None = None
+    min_chainwork: int | None = None
+    max_tip_age: float | None = None
     keep_history: int = 100_000
     limits: Limits = attrs.field(factory=Limits)
     check_facts: bool = False
+
+    @property
+    def least_work(self) -> int:
+        """The chainwork below which headers are never complete."""
+        return self.network.min_chainwork if self.min_chainwork is None else self.min_chainwork
 
     @classmethod
     def create(
@@ -141,13 +175,36 @@ class Config:
         masternodes: bool = True,
         filters: bool = True,
         limits: Limits | None = None,
+        devnet: Devnet | None = None,
+        checkpoint: str = "",
+        trusted_header: str = "",
+        birthday: str = "",
+        min_chainwork: int | None = None,
+        max_tip_age: float | None = None,
     ) -> Config:
         """A configuration from what people write: names, `HOST:PORT`, addresses or script hex.
+
+        Args:
+            network_name: mainnet, testnet, devnet, regtest or simnet.
+            peers: `HOST:PORT`, the port may be left out.
+            watch: addresses of the network, or scripts in hex.
+            activations: deployment name to height, for private networks.
+            datadir: where the store is kept; None: the user's data directory.
+            masternodes: whether to download masternode lists.
+            filters: whether to download filters, and with them matching blocks.
+            limits: how much is asked for at once, and how long an answer may take.
+            devnet: what a devnet chooses for itself.
+            checkpoint: begin at the newest built-in checkpoint at or below this height, or at the `latest`.
+            trusted_header: `HEIGHT:HEADER:CHAINWORK` (hex) to begin at instead.
+            birthday: the first height, or date as `2024-05-31`, whose filter is wanted.
+            min_chainwork: the least work of a chain that counts as complete; None: what the network states.
+            max_tip_age: seconds after which the newest block is too old; None: the network's, 0: never.
 
         Raises:
             ConfigError: naming the setting that is wrong, and why.
         """
-        chain = _network(network_name, activations)
+        chain = _network(network_name, activations, devnet or Devnet())
+        start = start_at(chain, checkpoint=checkpoint, trusted_header=trusted_header, birthday=birthday)
         config = cls(
             network=chain,
             peers=tuple(dict.fromkeys(Address.parse(text, chain.port) for text in peers)),
@@ -155,6 +212,10 @@ class Config:
             masternodes=masternodes,
             filters=filters,
             limits=limits or Limits(),
+            anchor=start.anchor,
+            birthday=start.birthday,
+            min_chainwork=min_chainwork,
+            max_tip_age=chain.max_tip_age if max_tip_age is None else max_tip_age or None,
         )
         return config if datadir is None else attrs.evolve(config, datadir=Path(datadir))
 
@@ -171,14 +232,14 @@ def watch_script(text: str, chain: Network) -> bytes:
         raise ConfigError(str(error)) from error
 
 
-def _network(name: str, activations: Mapping[str, int] | None) -> Network:
+def _network(name: str, activations: Mapping[str, int] | None, devnet: Devnet) -> Network:
     try:
-        chain = network(name, activations)
-    except (UnknownNetwork, UnknownActivation) as error:
-        raise ConfigError(str(error)) from error
-    if not chain.syncable:
-        raise ConfigError(
-            f"{name} is not supported yet: its difficulty rules and ChainLocks are not verified by this version; "
-            "use regtest or simnet"
+        return network(
+            name,
+            activations,
+            devnet_name=devnet.name,
+            min_difficulty_blocks=devnet.min_difficulty_blocks,
+            quorums=devnet.quorums,
         )
-    return chain
+    except (UnknownNetwork, UnknownActivation, UnfitSetting) as error:
+        raise ConfigError(str(error)) from error

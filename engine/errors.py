@@ -30,6 +30,7 @@ class FailureKind(Enum):
     ALL_BANNED = "all-banned"
     DISPUTED = "disputed"
     NOT_ENOUGH_WORK = "not-enough-work"
+    UNSOUND = "unsound"
 
 
 class Failure(Exception):
@@ -44,6 +45,10 @@ class Failure(Exception):
         super().__init__(f"{kind.value}: {detail}")
         self.kind = kind
         self.detail = detail
+
+
+class RolledBack(Exception):
+    """An activity rolled back what an earlier phase stored; the walk begins again. The text says why."""
 
 
 class PeerGone(Exception):

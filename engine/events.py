@@ -57,6 +57,23 @@ class TransactionFound:
 
 
 @attrs.frozen
+class ChainLocked:
+    """The block at `height` (hash in wire order), and with it all below, is proven to be locked by its quorum."""
+
+    time: float
+    height: int
+    block_hash: bytes
+
+
+@attrs.frozen
+class InstantLocked:
+    """The inputs of a found transaction (txid in wire order) are proven to be locked for it and no other."""
+
+    time: float
+    txid: bytes
+
+
+@attrs.frozen
 class Rewound:
     """Stored headers above `fork_height` were replaced by a better branch."""
 
@@ -81,7 +98,7 @@ class Lagged:
     count: int
 
 
-Event = Transition | Progress | TransactionFound | Rewound | Warned | Lagged
+Event = Transition | Progress | TransactionFound | ChainLocked | InstantLocked | Rewound | Warned | Lagged
 
 
 class Subscription:

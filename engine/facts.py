@@ -24,10 +24,14 @@ class Facts:
         mn_enabled: masternode lists are wanted.
         filters_enabled: filters and blocks are wanted.
         mn_floor: the first height whose coinbase proves a masternode list (DIP3).
-        min_work: the network's minimum chainwork.
+        min_work: the least chainwork that a complete chain has.
+        max_tip_age: seconds after which the newest block is too old to be the tip; None: never.
+        tip_age: seconds since the time that the header of the stored tip states.
         ready_peers: how many peers are ready.
         agreed: every ready peer has been asked since the stored tip last changed, and had nothing better.
         outstanding: requests of the active phase under way.
+        lists_open: masternode lists beside that of the tip are being brought.
+        claims_open: another peer's word is wanted about filter headers that are stored to the tip.
         tip_hint: a peer hinted at a tip that is not the stored one.
         advice: what the recovery policy advises after the last failure.
         remedy_found: the reason for being degraded has ended.
@@ -38,9 +42,13 @@ class Facts:
     filters_enabled: bool
     mn_floor: int
     min_work: int
+    max_tip_age: float | None = None
+    tip_age: float = 0.0
     ready_peers: int = 0
     agreed: bool = False
     outstanding: int = 0
+    lists_open: bool = False
+    claims_open: bool = False
     tip_hint: bool = False
     advice: Strategy | None = None
     remedy_found: bool = False
@@ -57,18 +65,18 @@ class Facts:
 
     @property
     def masternodes_stored(self) -> bool:
-        """Whether the stored masternode list is that of the header tip (there is none below DIP3)."""
-        return self.marks.tip < self.mn_floor or (
-            self.marks.masternodes == self.marks.tip and self.marks.masternodes_hash == self.marks.tip_hash
-        )
+        """Whether the list of the header tip is stored, and each quorum in it judged (there is none below DIP3)."""
+        marks = self.marks
+        stored = marks.masternodes == marks.tip and marks.masternodes_hash == marks.tip_hash
+        return marks.tip < self.mn_floor or (stored and marks.quorums_unjudged == 0)
 
     @property
     def mnlist_complete(self) -> bool:
-        return self.masternodes_stored and self.outstanding == 0
+        return self.masternodes_stored and self.outstanding == 0 and not self.lists_open
 
     @property
     def cfheaders_complete(self) -> bool:
-        return self.marks.filter_headers == self.marks.tip and self.outstanding == 0
+        return self.marks.filter_headers == self.marks.tip and self.outstanding == 0 and not self.claims_open
 
     @property
     def filters_complete(self) -> bool:
@@ -78,7 +86,7 @@ class Facts:
     def filters_stored(self) -> bool:
         """Whether all filters are stored to the header tip, and each watch item is matched to it."""
         marks = self.marks
-        return marks.filter_headers == marks.filters == marks.matched == marks.tip
+        return marks.filter_headers == marks.tip and min(marks.filters, marks.matched) >= marks.tip
 
     @property
     def blocks_complete(self) -> bool:
@@ -95,8 +103,21 @@ class Facts:
         )
 
     @property
+    def sound(self) -> bool:
+        return not self.misgiving
+
+    @property
+    def misgiving(self) -> str:
+        """Why what is complete is not to be relied upon; "" when nothing speaks against it."""
+        if self.max_tip_age is not None and self.tip_age > self.max_tip_age:
+            return f"stale tip: the newest block, {self.marks.tip}, is {self.tip_age / 3600:.1f} hours old"
+        if self.filters_enabled and self.marks.disputed is not None:
+            return f"filter headers disputed at {self.marks.disputed}"
+        return ""
+
+    @property
     def work_left(self) -> bool:
-        return self.tip_hint or not self.all_enabled_complete
+        return self.tip_hint or self.claims_open or not self.all_enabled_complete
 
     @property
     def wait_advised(self) -> bool:
@@ -133,13 +154,14 @@ class Facts:
             "agreed": self.agreed,
             "outstanding": self.outstanding,
             "tip_hint": self.tip_hint,
+            "misgiving": self.misgiving,
             "advice": None if self.advice is None else self.advice.value,
         }
 
 
 GUARDS = (
     "mn_enabled", "filters_enabled", "headers_complete", "mnlist_complete", "cfheaders_complete", "filters_complete",
-    "blocks_complete", "all_enabled_complete", "work_left", "wait_advised", "retry_advised", "restart_advised",
+    "blocks_complete", "all_enabled_complete", "sound", "work_left", "wait_advised", "retry_advised", "restart_advised",
     "switch_advised", "peer_ready", "remedy_found",
 )  # fmt: skip
 """The guards of `SyncChart`, each an attribute of `Facts`."""

@@ -12,6 +12,7 @@ from phasegate.engine.config import Config
 from phasegate.engine.events import Progress
 from phasegate.engine.facts import Facts
 from phasegate.engine.interpreter import Interpreter
+from phasegate.engine.locks import LockTally
 from phasegate.engine.peers import Peer
 from phasegate.engine.pool import Pool
 from phasegate.engine.progress import PHASES, Meter, PhaseRun
@@ -19,6 +20,7 @@ from phasegate.engine.recovery import Recovery
 from phasegate.engine.requests import Ledger, Tally
 from phasegate.engine.seams import Seams, Writer
 from phasegate.engine.sync import SyncBindings
+from phasegate.engine.work import Work
 from phasegate.statecharts.sync import SyncFacts
 from phasegate.store import Store, Watermarks
 from phasegate.store.journal import JournalRow
@@ -49,6 +51,7 @@ class Inquiry:
     _meter: Meter
     _recovery: Recovery
     _bindings: SyncBindings
+    _work: Work
     _interpreter: Interpreter[SyncFacts]
 
     @property
@@ -87,13 +90,29 @@ class Inquiry:
         return Status(self.state, reason, self._writer.marks)
 
     @property
+    def chainlock(self) -> tuple[int, bytes] | None:
+        """Height and hash (32 bytes, wire order) of the best verified ChainLock; None when there is none."""
+        marks = self._writer.marks
+        return None if marks.chainlock is None else (marks.chainlock, marks.chainlock_hash)
+
+    @property
+    def locks(self) -> LockTally:
+        """What became of ChainLocks and InstantSend locks in this run."""
+        return self._work.locks.tally
+
+    @property
+    def pending_locks(self) -> int:
+        """Locks that are announced and not here yet, or here and neither verified nor refused yet."""
+        return self._work.locks.pending
+
+    @property
     def facts(self) -> Facts:
         """What the guards would see now."""
         return self._bindings.facts()
 
     @property
     def requests(self) -> Tally:
-        """Counts of requests and answers in this run."""
+        """Counts of the phases' requests and answers in this run."""
         return self._ledger.tally
 
     @property

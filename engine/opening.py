@@ -10,29 +10,33 @@ from __future__ import annotations
 from pathlib import Path
 
 from phasegate.consensus.params import Network
-from phasegate.store import Store, StoreCorrupt
+from phasegate.store import Anchor, Store, StoreCorrupt
 
 READ_THROUGH = 64 * 1024 * 1024
 """Bytes up to which a store is read through at opening (about half a second)."""
 
 
-def open_store(directory: Path, network: Network) -> tuple[Store, str]:
+def open_store(
+    directory: Path, network: Network, *, anchor: Anchor | None = None, birthday: int | None = None
+) -> tuple[Store, str]:
     """The store of `network` in `directory`, and what was repaired in it ("" when nothing was).
+
+    `anchor` and `birthday` are as for `Store.open`.
 
     Raises:
         StoreCorrupt: the damage is beyond repair; the text names the file and says what to do.
         StoreError: it cannot be used, as `Store.open`.
     """
     try:
-        store = Store.open(directory, network)
+        store = Store.open(directory, network, anchor=anchor, birthday=birthday)
     except StoreCorrupt as damage:
         told = repair_store(directory, network, damage)
-        return Store.open(directory, network), told
+        return Store.open(directory, network, anchor=anchor, birthday=birthday), told
     if not _is_damaged(store, _file(directory, network)):
         return store, ""
     store.close()
     told = repair_store(directory, network)
-    return Store.open(directory, network), told
+    return Store.open(directory, network, anchor=anchor, birthday=birthday), told
 
 
 def _is_damaged(store: Store, file: Path) -> bool:
@@ -62,4 +66,4 @@ def repair_store(directory: Path, network: Network, cause: StoreCorrupt | None =
 
 
 def _file(directory: Path, network: Network) -> Path:
-    return directory / f"{network.name}.sqlite"
+    return directory / f"{network.file_name}.sqlite"

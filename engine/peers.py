@@ -20,8 +20,9 @@ from phasegate.engine.config import Address, Limits
 from phasegate.engine.errors import leaves
 from phasegate.engine.interpreter import Bindings, Interpreter, Post, Step, activity
 from phasegate.engine.seams import Seams
+from phasegate.p2p.compressed import max_headers2
 from phasegate.p2p.connection import Connection, ConnectionLost
-from phasegate.p2p.handshake import Handshake, HandshakeRefused, PeerInfo, our_version
+from phasegate.p2p.handshake import Handshake, HandshakeRefused, PeerInfo, agent_on, devnet_name, our_version
 from phasegate.p2p.messages import Message, Ping, Pong, Services
 from phasegate.statecharts.peer import PeerChart
 
@@ -36,7 +37,7 @@ CLOSING_TIME = 2.0
 
 @attrs.frozen
 class PeerContext:
-    """What every peer of a pool shares."""
+    """What every peer of a pool shares; `relay`: peers are asked to announce transactions and InstantSend locks."""
 
     network: Network
     limits: Limits
@@ -45,6 +46,7 @@ class PeerContext:
     on_message: Callable[[Peer, Message], None]
     on_ready: Callable[[Peer], None]
     on_gone: Callable[[Peer], None]
+    relay: bool = False
 
 
 class Peer:
@@ -91,6 +93,13 @@ class Peer:
     def serves_filters(self) -> bool:
         """Whether the peer announced compact filters (BIP157 service bit 64)."""
         return self.info is not None and bool(self.info.services & Services.COMPACT_FILTERS)
+
+    @property
+    def compressed_limit(self) -> int:
+        """How many headers a full `headers2` of this peer has; 0 when it announced none (service bit 2048)."""
+        if self.info is None or not self.info.services & Services.HEADERS_COMPRESSED:
+            return 0
+        return max_headers2(self.info.negotiated)
 
     @property
     def start_height(self) -> int:
@@ -169,11 +178,15 @@ class _PeerBindings(Bindings):
             self._peer.refusal = f"no handshake within {self._context.limits.handshake_timeout:g} s"
 
     async def _greet(self, connection: Connection) -> None:
-        seams = self._context.seams
+        seams, network = self._context.seams, self._context.network
         ours = our_version(
-            time=int(seams.now()), nonce=seams.random.getrandbits(64), start_height=self._context.our_height()
+            time=int(seams.now()),
+            nonce=seams.random.getrandbits(64),
+            start_height=self._context.our_height(),
+            relay=self._context.relay,
+            user_agent=agent_on(network),
         )
-        handshake = Handshake(ours)
+        handshake = Handshake(ours, devnet=devnet_name(network))
         for message in handshake.start():
             await connection.send(message)
         while not handshake.complete:

@@ -1,12 +1,14 @@
 """The peers of one client: connected all at once, reconnected when lost, banned for the run when they lie.
 
 The pool also decides whose business a message is: an answer goes to the ledger, an announcement of a block that is
-not stored becomes a hint that leads to `headers`, and the rest is dropped.
+not stored becomes a hint that leads to `headers`, ChainLocks and InstantSend locks, announced or sent, go to `Locks`,
+and the rest is dropped.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -17,12 +19,16 @@ from phasegate.engine.peers import Peer, PeerContext, reconnect_delay
 from phasegate.engine.recovery import backoff
 from phasegate.engine.requests import Ledger
 from phasegate.engine.seams import Seams
-from phasegate.p2p.messages import Headers, Inv, InvType, Message
+from phasegate.p2p.messages import ClSig, Headers, Inv, InvType, IsdLock, Message
 
-ANSWERS = frozenset(
+if TYPE_CHECKING:
+    from phasegate.engine.locks import Locks
+
+LOCKS = frozenset({"clsig", "isdlock"})
+ANSWERS = LOCKS | frozenset(
     {"headers", "headers2", "mnlistdiff", "qrinfo", "cfheaders", "cfilter", "cfcheckpt", "block", "notfound", "tx"}
 )
-"""Messages that only make sense as the answer to a request of ours."""
+"""Messages that only make sense as the answer to a request of ours; a lock is as good when nobody asked for it."""
 
 ANNOUNCED = 16
 """The newest items of one announcement, which are looked up; nodes announce their tip last."""
@@ -37,6 +43,7 @@ class Pool:
         on_hint: called when a peer hints at a block that is not stored.
         on_change: called when the set of ready peers changed.
         warn: called with a stable code and a line for the user.
+        locks: takes announced and unasked ChainLocks and InstantSend locks; without it they are dropped.
     """
 
     def __init__(
@@ -50,6 +57,7 @@ class Pool:
         on_hint: Callable[[Peer], None],
         on_change: Callable[[], None],
         warn: Callable[[str, str], None],
+        locks: Locks | None = None,
     ) -> None:
         self._config = config
         self._seams = seams
@@ -58,6 +66,7 @@ class Pool:
         self._on_hint = on_hint
         self._on_change = on_change
         self._warn = warn
+        self._locks = locks
         self._ready: list[Peer] = []
         self._reconnect_soon = trio.Event()
         self._changed = trio.Event()
@@ -66,15 +75,29 @@ class Pool:
         self.troubles: dict[Address, str] = {}
         self._said: dict[Address, str] = {}
         self._context = PeerContext(
-            config.network, config.limits, seams, our_height, self._take_message, self._joined, self._left
+            config.network,
+            config.limits,
+            seams,
+            our_height,
+            self._take_message,
+            self._joined,
+            self._left,
+            relay=config.filters,
         )
 
     @property
     def ready(self) -> list[Peer]:
         """The peers that can be asked, at most `max_peers`, in the order of the configuration."""
-        return sorted(self._ready, key=self._rank)[: self._config.limits.max_peers]
+        return sorted(self._ready, key=self.rank)[: self._config.limits.max_peers]
 
-    def _rank(self, peer: Peer) -> int:
+    @property
+    def further(self) -> list[Peer]:
+        """Ready peers beyond those, as many again at most, for questions that those cannot settle."""
+        most = self._config.limits.max_peers
+        return sorted(self._ready, key=self.rank)[most : 2 * most]
+
+    def rank(self, peer: Peer) -> int:
+        """The place of a peer in the order of the configuration."""
         return self._config.peers.index(peer.address)
 
     @property
@@ -202,12 +225,20 @@ class Pool:
         self._part(peer, why)
 
     def _take_message(self, peer: Peer, message: Message) -> None:
-        if message.command in ANSWERS and self._ledger.deliver(peer, message):
-            return
-        if self._announced(message):
+        answers = message.command in ANSWERS and self._ledger.deliver(peer, message)
+        if not answers and self._locks is not None:
+            self._pass_on(self._locks, peer, message)
+        if (not answers or message.command in LOCKS) and self._announced(message):
             self._on_hint(peer)
-        elif message.command in ANSWERS:
+        elif message.command in ANSWERS - LOCKS and not answers:
             self._ledger.drop()
+
+    def _pass_on(self, locks: Locks, peer: Peer, message: Message) -> None:
+        """Give locks that are announced, or sent unasked, to where they are verified."""
+        if isinstance(message, Inv):
+            locks.announced(peer, message.items)
+        elif isinstance(message, ClSig | IsdLock):
+            locks.pushed(peer, message)
 
     def _announced(self, message: Message) -> bool:
         """Whether a message announces a block that is not stored."""
@@ -216,4 +247,4 @@ class Pool:
             return not all(map(self._known, blocks))
         if isinstance(message, Headers) and message.raw:
             return not self._known(x11(message.raw[-HEADER_SIZE:]))
-        return False
+        return isinstance(message, ClSig) and not self._known(message.block_hash)

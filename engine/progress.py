@@ -1,9 +1,9 @@
 """How far the client is, measured on what is stored, and nothing else.
 
 A phase's items are those that its watermark counts: headers, filter headers and filters by height, blocks by matched
-block, and for masternodes the one verified list of the tip. Rates are taken over a sliding window of receipts. The
-overall figure is the share of all stored items in all items of the enabled phases that are known of. Percentages
-never fall within a walk; a rollback starts a new one.
+block, and for masternodes the one verified list of the tip and the verdicts on its quorums. Rates are taken over a
+sliding window of receipts. The overall figure is the share of all stored items in all items of the enabled phases that
+are known of. Percentages never fall within a walk; a rollback starts a new one.
 """
 
 from __future__ import annotations
@@ -41,12 +41,27 @@ def counts(phase: str, marks: Watermarks, target: int, mn_floor: int) -> tuple[i
     if phase == "headers":
         return marks.tip - marks.base, max(target, marks.tip) - marks.base
     if phase == "mnlist":
-        wanted = int(marks.tip >= mn_floor)
-        return int(wanted and marks.masternodes == marks.tip), wanted
+        return _listed(marks) if marks.tip >= mn_floor else (0, 0)
     if phase == "blocks":
         return marks.matched_blocks - marks.pending_blocks, marks.matched_blocks
-    stored = marks.filter_headers if phase == "cfheaders" else min(marks.filters, marks.matched)
-    return stored - marks.base + 1, max(target, marks.tip) - marks.base + 1
+    if phase == "cfheaders":
+        return marks.filter_headers - marks.base + 1, max(target, marks.tip) - marks.base + 1
+    wanted = max(target, marks.tip) - marks.filters_base + 1
+    return min(marks.filters, marks.matched) - marks.filters_base + 1, max(0, wanted)
+
+
+def _listed(marks: Watermarks) -> tuple[int, int]:
+    """The list of the tip and the verdicts on its quorums; how many these are is known once it is stored."""
+    if marks.masternodes != marks.tip:
+        return 0, 1 + marks.quorums
+    return 1 + marks.quorums - marks.quorums_unjudged, 1 + marks.quorums
+
+
+def _verdicts(before: Watermarks, after: Watermarks) -> int:
+    """Items of the phase `mnlist` that a commit stored: a list, also one that replaces another, or verdicts."""
+    if before.masternodes_hash != after.masternodes_hash:
+        return 1
+    return max(0, before.quorums_unjudged - after.quorums_unjudged)
 
 
 class Meter:
@@ -96,8 +111,7 @@ class Meter:
             return
         phase = self._current.phase
         was, done = (counts(phase, marks, 0, self._mn_floor)[0] for marks in (before, after))
-        replaced = before.masternodes_hash != after.masternodes_hash  # a list that replaces another is an item too
-        gained = int(replaced) if phase == "mnlist" else max(0, done - was)
+        gained = _verdicts(before, after) if phase == "mnlist" else max(0, done - was)
         if gained:
             self._current = attrs.evolve(self._current, items=self._current.items + gained, last_progress=now)
         self._samples.append((now, done))

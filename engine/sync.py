@@ -12,11 +12,13 @@ from collections.abc import Callable
 import trio
 
 from phasegate.consensus.faults import PeerMisbehaved
-from phasegate.engine.errors import Failure, FailureKind, LocalProtocolError, PeerGone, leaves
+from phasegate.consensus.primitives import BlockHeader
+from phasegate.engine.errors import Failure, FailureKind, LocalProtocolError, PeerGone, RolledBack, leaves
 from phasegate.engine.events import Event, Transition
 from phasegate.engine.facts import Facts, FactsModel
 from phasegate.engine.interpreter import Bindings, Post, Step, activity
 from phasegate.engine.phases.blocks import download_blocks
+from phasegate.engine.phases.filter_claims import is_open
 from phasegate.engine.phases.filter_headers import download_filter_headers
 from phasegate.engine.phases.filters import download_filters
 from phasegate.engine.phases.headers import download_headers
@@ -28,6 +30,8 @@ from phasegate.store import AppendJournal, Change, KeepHistory, Watermarks
 
 VAIN_RETURNS = 5
 """How often in a row an activity may return without its phase being complete or anything stored."""
+MAX_REWINDS = 10
+"""How often in a row phases may roll back what is stored before the client counts as stalled."""
 TRIM_EVERY = 100
 """Journal rows between two trims."""
 
@@ -50,7 +54,9 @@ class SyncBindings(Bindings):
         self._publish = publish
         self._vain_marks: Watermarks | None = None
         self._vain = 0
+        self._rewinds = 0
         self._row = work.store.journal_end()
+        self._timed = b"", 0
         self.crashed: Exception | None = None
         self.model = FactsModel(self.facts())
 
@@ -62,14 +68,29 @@ class SyncBindings(Bindings):
             mn_enabled=work.config.masternodes,
             filters_enabled=work.config.filters,
             mn_floor=work.network.dip3,
-            min_work=work.network.min_chainwork,
+            min_work=work.config.least_work,
+            max_tip_age=work.config.max_tip_age,
+            tip_age=work.seams.now() - self._tip_time(),
             ready_peers=len(ready),
             agreed=all(map(work.has_agreed, ready)),
             outstanding=work.ledger.outstanding,
+            lists_open=work.live.lists_open,
+            claims_open=work.config.filters and is_open(work),
             tip_hint=work.live.tip_hint,
             advice=self._recovery.advice,
-            remedy_found=work.live.remedy and bool(ready),
+            remedy_found=bool(ready) and (work.live.remedy or self._hint_is_remedy()),
         )
+
+    def _hint_is_remedy(self) -> bool:
+        """Whether a hint at another tip may end what keeps the stored chain from being relied upon."""
+        return self._work.live.tip_hint and self._recovery.kind in (FailureKind.UNSOUND, FailureKind.NOT_ENOUGH_WORK)
+
+    def _tip_time(self) -> int:
+        """What the header of the stored tip states, read once a tip."""
+        tip = self._work.writer.marks.tip_hash
+        if self._timed[0] != tip:
+            self._timed = tip, BlockHeader.from_bytes(self._work.store.header(self._work.writer.marks.tip)).time
+        return self._timed[1]
 
     def refresh(self) -> None:
         """Take the snapshot that the guards of the next step read; with `check_facts`, hold it against the database."""
@@ -82,7 +103,9 @@ class SyncBindings(Bindings):
     async def report(self, step: Step) -> None:
         """Journal a transition, then tell it."""
         now, facts = self._work.seams.now(), self.model.facts.as_dict()
-        reason = step.reason or ("" if step.event != "fail" else self._recovery.detail)
+        if step.event == "advance" and step.target == "degraded":
+            self._recovery.failed(FailureKind.UNSOUND, self.model.facts.misgiving)
+        reason = step.reason or (self._recovery.detail if step.target == "degraded" or step.event == "fail" else "")
         row = AppendJournal(now, step.source, step.target, step.event, reason, json.dumps(facts))
         self._row += 1
         trim: list[Change] = [KeepHistory(self._work.config.keep_history)] if self._row % TRIM_EVERY == 0 else []
@@ -92,6 +115,8 @@ class SyncBindings(Bindings):
             self._publish(figure)
         if step.target == "headers":
             self._new_walk(step)
+        if step.target in ("synced", "degraded"):
+            self._rewinds = 0
         self._work.live.loss = None
         self._meter.entered(step.target, self._work.writer.marks, trio.current_time())
         self._publish(Transition(self._row, now, step.source, step.target, step.event, reason, facts))
@@ -107,9 +132,16 @@ class SyncBindings(Bindings):
         """A failure asks the policy; anything else is a crash, and its error is kept."""
         causes = leaves(error)
         for leaf in causes:
-            if not isinstance(leaf, (Failure, PeerGone, PeerMisbehaved)):
+            if not isinstance(leaf, (Failure, PeerGone, PeerMisbehaved, RolledBack)):
                 return Post("crash", f"{type(leaf).__name__}: {leaf}", cause=self._crash(error))
-        return self._failed(causes[0])
+        return self._rewound(causes[0]) if isinstance(causes[0], RolledBack) else self._failed(causes[0])
+
+    def _rewound(self, leaf: RolledBack) -> Post:
+        self._rewinds += 1
+        if self._rewinds <= MAX_REWINDS:
+            return Post("rewind", str(leaf))
+        self._rewinds = 0
+        return self._failed(Failure(FailureKind.STALLED, f"{MAX_REWINDS} roll-backs in a row, the last one: {leaf}"))
 
     def _crash(self, error: Exception) -> Exception:
         self.crashed = error
@@ -198,14 +230,20 @@ class SyncBindings(Bindings):
 
     @activity(then="recover")
     async def await_remedy(self) -> None:
-        """Until the reason of the degradation ends: a usable peer, or another try after a while."""
-        pool = self._work.pool
+        """Until the reason of the degradation ends: a usable peer, or another try after a while.
+
+        Who comes and goes again and again has its coming followed up later and later, while nothing is stored.
+        """
+        pool, limits = self._work.pool, self._work.limits
         wants_filters = self._work.config.filters and self._recovery.kind is FailureKind.NO_CAPABLE_PEER
         self._work.live.remedy = False
-        if pool.ready:
-            with trio.move_on_after(self._work.limits.backoff_cap):
-                await pool.changed()
-        await pool.wait_ready(lambda peer: peer.serves_filters or not wants_filters)
+        if before := set(pool.ready):
+            wait = backoff(self._recovery.attempt, limits.backoff_first, limits.backoff_cap, self._work.seams.random)
+            await trio.sleep(wait)
+            with trio.move_on_after(limits.backoff_cap - wait):
+                while before == set(pool.ready):
+                    await pool.changed()
+        await pool.wait_ready(lambda peer: self._work.serves_filters(peer) or not wants_filters)
         self._work.live.remedy = True
 
     @activity()

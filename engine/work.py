@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, NoReturn
 
 import attrs
 import trio
 
 from phasegate.consensus.faults import PeerMisbehaved
+from phasegate.consensus.locks import ChainLock
 from phasegate.consensus.params import Network
-from phasegate.engine.config import Config, Limits
-from phasegate.engine.errors import Failure, FailureKind, PeerGone, leaves
+from phasegate.engine.compression import Compression
+from phasegate.engine.config import Address, Config, Limits
+from phasegate.engine.errors import Failure, FailureKind, PeerGone, RolledBack, leaves
+from phasegate.engine.filter_opinions import FilterOpinions
+from phasegate.engine.locks import Locks
 from phasegate.engine.peers import Peer
 from phasegate.engine.pool import Pool
 from phasegate.engine.requests import Desk, Ledger
 from phasegate.engine.seams import Seams, Writer
 from phasegate.store import Store
+
+if TYPE_CHECKING:
+    from phasegate.engine.binding import Binding
 
 
 @attrs.define
@@ -25,17 +34,39 @@ class Live:
 
     Args:
         agreed: the stored tip for which each ready peer said that it has nothing better.
+        parted: where peers were that agreed and left, with that tip and the height that they had announced.
+        met: the ready peers of which it is known that they have to be asked.
         elsewhere: peers whose best chain is another, with less work than ours: they cannot serve ours.
-        settled: peers that claimed the filter headers that were stored in this run.
+        settled: where the peers are that stated the stored filter headers in this run.
+        opinions: what else peers said about filter headers in this run.
         tip_hint: a peer hinted at a block that is not stored.
+        compression: whose compressed headers can be relied upon.
+        audited: the stored tip down from which all headers were judged again and found to hold.
+        checkpointed: the stored chain was held against the built-in checkpoints.
+        bound: the newest ChainLock for whose sake a lighter branch was taken, and the fork of that branch.
+        wanted_sets: heights whose active quorums a queued lock waits for.
+        lists_open: masternode lists are being brought, if only to have them.
+        unserved: blocks whose masternode list no peer had when it was asked for.
+        silent: how often the peer at an address left a request unanswered.
         loss: how the last peer was lost in this stay.
         remedy: the activity of `degraded` saw its reason end.
     """
 
     agreed: dict[Peer, bytes] = attrs.field(factory=dict)
+    parted: dict[Address, tuple[bytes, int]] = attrs.field(factory=dict)
+    met: set[Peer] = attrs.field(factory=set)
     elsewhere: set[Peer] = attrs.field(factory=set)
-    settled: set[Peer] = attrs.field(factory=set)
+    settled: set[Address] = attrs.field(factory=set)
+    opinions: FilterOpinions = attrs.field(factory=FilterOpinions)
     tip_hint: bool = False
+    compression: Compression = attrs.field(factory=Compression)
+    audited: bytes = b""
+    checkpointed: bool = False
+    bound: tuple[int, ChainLock] | None = None
+    wanted_sets: set[int] = attrs.field(factory=set)
+    lists_open: bool = False
+    unserved: set[bytes] = attrs.field(factory=set)
+    silent: Counter[Address] = attrs.field(factory=Counter)
     loss: Failure | None = None
     remedy: bool = False
 
@@ -52,6 +83,14 @@ class Work:
     live: Live
     warn: Callable[[str, str], None]
     rewound: Callable[[int, int], None]
+    locks: Locks = attrs.field(factory=Locks)
+
+    @property
+    def binding(self) -> Binding:
+        """Tells whether a ChainLock decides between two branches."""
+        from phasegate.engine.binding import Binding
+
+        return Binding(self)
 
     @property
     def store(self) -> Store:
@@ -76,6 +115,19 @@ class Work:
         """Whether `peer` has nothing better than the tip stored now."""
         return self.live.agreed.get(peer) == self.writer.marks.tip_hash
 
+    def newcomers(self) -> list[Peer]:
+        """Forget who is gone; the peers that are new and have to be asked, for a shorter chain may be the better one.
+
+        Only who comes back as it left, to the same tip, has nothing to tell.
+        """
+        live, tip = self.live, self.writer.marks.tip_hash
+        for peer in [peer for peer in live.agreed if peer.gone]:
+            live.parted = {at: left for at, left in live.parted.items() if left[0] == tip}
+            live.parted[peer.address] = live.agreed.pop(peer), peer.start_height
+        live.elsewhere = {peer for peer in live.elsewhere if not peer.gone}
+        new, live.met = [peer for peer in self.pool.ready if peer not in live.met], set(self.pool.ready)
+        return [peer for peer in new if live.parted.get(peer.address) != (tip, peer.start_height)]
+
     def no_peer(self) -> Failure:
         """The failure to raise when no peer is left: how the last one was lost in this stay, or that none came."""
         if hopeless := self.pool.hopeless:
@@ -83,6 +135,10 @@ class Work:
         if self.live.loss is not None:
             return self.live.loss
         return Failure(FailureKind.NO_PEER, self.pool.trouble)
+
+    def rewind(self, reason: str) -> NoReturn:
+        """Leave the phase for `headers`, because stored data of an earlier phase was rolled back."""
+        raise RolledBack(reason)
 
     def any_peer(self) -> list[Peer]:
         """The ready peers.
@@ -95,7 +151,7 @@ class Work:
         return self.pool.ready
 
     def chain_peers(self) -> list[Peer]:
-        """The ready peers that follow the stored chain, those that announced its height first.
+        """The ready peers that follow the stored chain: who left least unanswered first, then who announced its height.
 
         Raises:
             Failure: there is none.
@@ -103,17 +159,21 @@ class Work:
         ours = [peer for peer in self.any_peer() if peer not in self.live.elsewhere]
         if not ours:
             raise Failure(FailureKind.NO_CAPABLE_PEER, "no connected peer follows the stored chain")
-        return sorted(ours, key=lambda peer: peer.start_height < self.writer.marks.tip)
+        return sorted(ours, key=lambda p: (self.live.silent[p.address], p.start_height < self.writer.marks.tip))
+
+    def serves_filters(self, peer: Peer) -> bool:
+        """Whether `peer` announced compact filters (BIP157 service bit 64), and does not make them by old rules."""
+        return peer.serves_filters and peer.address not in self.live.opinions.outdated
 
     def filter_peers(self) -> list[Peer]:
-        """The ready peers that follow the stored chain and serve compact filters.
+        """The ready peers that follow the stored chain and serve compact filters by today's rules.
 
         Raises:
             Failure: there is none.
         """
-        capable = [peer for peer in self.chain_peers() if peer.serves_filters]
+        capable = [peer for peer in self.chain_peers() if self.serves_filters(peer)]
         if not capable:
-            detail = "no connected peer serves compact filters (BIP157 service bit 64)"
+            detail = "no connected peer serves compact filters (BIP157 service bit 64) by the rules of 23.0"
             raise Failure(FailureKind.NO_CAPABLE_PEER, detail)
         return capable
 
@@ -124,6 +184,7 @@ class Work:
             yield
         except PeerGone as gone:
             self.live.loss = Failure(gone.kind, str(gone))
+            self.live.silent[peer.address] += gone.kind is FailureKind.PEER_SILENT
             self.pool.drop(peer, gone.detail, silent=gone.kind is FailureKind.PEER_SILENT)
             raise
         except PeerMisbehaved as fault:
@@ -145,5 +206,5 @@ def unwrapped() -> Iterator[None]:
 
 
 def _rank(error: BaseException) -> int:
-    order = (PeerMisbehaved, Failure, PeerGone)
+    order = (PeerMisbehaved, RolledBack, Failure, PeerGone)
     return next((i for i, kind in enumerate(order, 1) if isinstance(error, kind)), 0)

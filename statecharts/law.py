@@ -109,7 +109,7 @@ SYNC = Law(
         "filters": "filters_enabled",
         "blocks": "filters_enabled",
     },
-    guarded={"synced": ("all_enabled_complete",)},
+    guarded={"synced": ("all_enabled_complete", "sound")},
     exclusive=frozenset({"advance"}),
     responses=(
         *respond("idle", "start", "-> headers"),
@@ -118,7 +118,8 @@ SYNC = Law(
             "advance",
             "headers_complete mn_enabled -> mnlist",
             "headers_complete !mn_enabled filters_enabled -> cfheaders",
-            "headers_complete !mn_enabled !filters_enabled all_enabled_complete -> synced",
+            "headers_complete !mn_enabled !filters_enabled all_enabled_complete sound -> synced",
+            "headers_complete !mn_enabled !filters_enabled all_enabled_complete !sound -> degraded",
             "headers_complete !mn_enabled !filters_enabled !all_enabled_complete -> stay",
             "!headers_complete -> stay",
         ),
@@ -126,7 +127,8 @@ SYNC = Law(
             "mnlist",
             "advance",
             "mnlist_complete filters_enabled -> cfheaders",
-            "mnlist_complete !filters_enabled all_enabled_complete -> synced",
+            "mnlist_complete !filters_enabled all_enabled_complete sound -> synced",
+            "mnlist_complete !filters_enabled all_enabled_complete !sound -> degraded",
             "mnlist_complete !filters_enabled !all_enabled_complete -> stay",
             "!mnlist_complete -> stay",
         ),
@@ -135,12 +137,16 @@ SYNC = Law(
         *respond(
             "blocks",
             "advance",
-            "blocks_complete all_enabled_complete -> synced",
+            "blocks_complete all_enabled_complete sound -> synced",
+            "blocks_complete all_enabled_complete !sound -> degraded",
             "blocks_complete !all_enabled_complete -> stay",
             "!blocks_complete -> stay",
         ),
-        *respond("synced", "advance", "work_left -> headers", "!work_left -> stay"),
+        *respond(
+            "synced", "advance", "work_left -> headers", "!work_left sound -> stay", "!work_left !sound -> degraded"
+        ),
         *respond(f"{PHASES} synced", "rewalk", "-> headers"),
+        *respond(f"{PHASES} synced", "rewind", "-> headers"),
         *respond(
             f"{PHASES} synced",
             "fail",

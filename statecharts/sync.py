@@ -7,9 +7,12 @@ How to read it:
 
 - `advance` asks "is this phase complete?". It is posted when an activity returns and at every tick. If no guard holds,
   the chart stays where it is. Of the branches of one state at most one can hold, so their order does not matter.
-- `rewalk`, `resume` and `recover` enter `headers` whatever was interrupted: finished phases pass by their guards within
-  milliseconds, and a fork made meanwhile is seen before old work goes on. So there is no history state, and no phase
-  is ever persisted.
+- Complete is not enough for `synced`: a chain whose newest block is old, or filter headers that peers dispute, leave
+  the client `degraded` with everything stored and matched, until the reason ends.
+- `rewalk`, `rewind`, `resume` and `recover` enter `headers` whatever was interrupted: finished phases pass by their
+  guards within milliseconds, and a fork made meanwhile is seen before old work goes on. So there is no history state,
+  and no phase is ever persisted. `rewalk` follows what users and peers ask for; `rewind` says that a phase has rolled
+  stored data back. A reorganisation of the chain needs neither: it happens in `headers`, where every walk begins.
 - `fail` follows the recovery policy's advice, here in order of preference, and ends in `degraded`, which is left as
   soon as its reason ends. `failed` is for a broken program or store (`crash`), never for a peer or a network.
 """
@@ -57,6 +60,10 @@ class SyncFacts(Protocol):
     @property
     def all_enabled_complete(self) -> bool:
         """Every enabled phase is complete, for one and the same tip."""
+
+    @property
+    def sound(self) -> bool:
+        """Nothing speaks against relying on what is complete: the tip is fresh, the filter headers undisputed."""
 
     @property
     def work_left(self) -> bool:
@@ -158,16 +165,28 @@ class SyncChart(Chart[SyncFacts]):
             online.syncing.cfheaders, cond=["headers_complete", "!mn_enabled", "filters_enabled"]
         )
         | online.syncing.headers.to(
-            online.synced, cond=["headers_complete", "!mn_enabled", "!filters_enabled", "all_enabled_complete"]
+            online.synced, cond=["headers_complete", "!mn_enabled", "!filters_enabled", "all_enabled_complete", "sound"]
+        )
+        | online.syncing.headers.to(
+            online.degraded,
+            cond=["headers_complete", "!mn_enabled", "!filters_enabled", "all_enabled_complete", "!sound"],
         )
         | online.syncing.mnlist.to(online.syncing.cfheaders, cond=["mnlist_complete", "filters_enabled"])
-        | online.syncing.mnlist.to(online.synced, cond=["mnlist_complete", "!filters_enabled", "all_enabled_complete"])
+        | online.syncing.mnlist.to(
+            online.synced, cond=["mnlist_complete", "!filters_enabled", "all_enabled_complete", "sound"]
+        )
+        | online.syncing.mnlist.to(
+            online.degraded, cond=["mnlist_complete", "!filters_enabled", "all_enabled_complete", "!sound"]
+        )
         | online.syncing.cfheaders.to(online.syncing.filters, cond="cfheaders_complete")
         | online.syncing.filters.to(online.syncing.blocks, cond="filters_complete")
-        | online.syncing.blocks.to(online.synced, cond=["blocks_complete", "all_enabled_complete"])
+        | online.syncing.blocks.to(online.synced, cond=["blocks_complete", "all_enabled_complete", "sound"])
+        | online.syncing.blocks.to(online.degraded, cond=["blocks_complete", "all_enabled_complete", "!sound"])
         | online.synced.to(online.syncing.headers, cond="work_left")
+        | online.synced.to(online.degraded, cond=["!work_left", "!sound"])
     )
     rewalk = online.synced.to(online.syncing.headers) | online.syncing.to(online.syncing.headers)
+    rewind = online.synced.to(online.syncing.headers) | online.syncing.to(online.syncing.headers)
 
     fail = (
         online.synced.to(online.recovering.waiting, cond="wait_advised")

@@ -20,6 +20,8 @@ from phasegate.consensus.codec import Reader, u32
 from phasegate.consensus.params import REGTEST, Network, network
 from phasegate.consensus.x11 import x11_many
 
+pytest_plugins = ("tests.simulated_world",)
+
 ROOT = Path(__file__).parent.parent
 PACKED = ROOT / "tests" / "data" / "dashcore-regtest"
 

@@ -55,6 +55,13 @@ def test_types_are_announced() -> None:
     assert (PACKAGE / "py.typed").is_file()
 
 
+def test_the_checkpoints_are_installed() -> None:
+    """The lists of both public networks lie beside the module that reads them."""
+    for name in ("mainnet", "testnet"):
+        lines = (PACKAGE / "consensus" / f"checkpoints_{name}.txt").read_text(encoding="ascii").splitlines()
+        assert len(lines) > 100
+
+
 def test_the_command_is_installed_and_shows_the_version() -> None:
     """`phasegate --help` and `python -m phasegate --help` run from the installed distribution."""
     command = shutil.which("phasegate", path=str(Path(sys.executable).parent))

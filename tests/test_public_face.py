@@ -13,11 +13,11 @@ import phasegate
 def test_the_surface_is_this() -> None:
     """Names are added here on purpose, and never vanish."""
     assert set(phasegate.__all__) == {
-        "PHASES", "Client", "ClientFailed", "Config", "ConfigError", "Event", "Fault", "JournalRow", "Lagged", "Limits",
-        "LocalProtocolError", "Network", "PeerChart", "PeerMisbehaved", "PhaseRun", "Progress", "Rewound", "Status",
-        "StoreCorrupt", "StoreError", "StoreFailed", "StoreLocked", "StoreMismatch", "StoredTransaction",
-        "Subscription", "SyncChart", "TransactionFound", "Transition", "Warned", "Watermarks", "__version__", "network",
-        "open_client",
+        "PHASES", "ChainLocked", "Client", "ClientFailed", "Config", "ConfigError", "Event", "Fault", "InstantLocked",
+        "JournalRow", "Lagged", "Limits", "LocalProtocolError", "Network", "PeerChart", "PeerMisbehaved", "PhaseRun",
+        "Progress", "Rewound", "Status", "StoreCorrupt", "StoreError", "StoreFailed", "StoreLocked", "StoreMismatch",
+        "StoredTransaction", "Subscription", "SyncChart", "TransactionFound", "Transition", "Warned", "Watermarks",
+        "__version__", "network", "open_client",
     }  # fmt: skip
 
 

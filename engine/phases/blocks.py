@@ -75,6 +75,7 @@ class _Download:
         for height, block in zip(heights, blocks, strict=True):
             findings = scan_block(block, height, self._scripts, self._coins)
             self._learn(findings.created, findings.spent)
+            self._work.locks.offer_coinbase(block.transactions[0], self._work.store)
             changes.append(RecordBlock(height, findings))
         await self._work.writer.commit(changes)
 

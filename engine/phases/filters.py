@@ -3,6 +3,9 @@
 All filters are stored, so that an item watched later needs no download: it is matched against the stored ones first
 thing in this phase. Data, the matches found in it and the items' watermarks are one transaction.
 
+Where peers are in dispute and no proof decides, the filters of the other opinions are stored beside these and matched
+like them, so that whoever is right no payment is hidden.
+
 A filter that does not fit its filter header proves its sender a liar when that sender's own filter header does not
 fit it either, or when it has claimed the stored one before. If no other peer is there to say otherwise, the stored
 filter header rests on that liar's word alone. A peer that is at one with itself but not with what is stored is left
@@ -22,7 +25,7 @@ import trio
 
 from phasegate.consensus.faults import Fault, PeerMisbehaved
 from phasegate.consensus.filters import filter_hash, filter_header, match_filters
-from phasegate.engine.errors import Failure, FailureKind, PeerGone
+from phasegate.engine.errors import FailureKind, PeerGone
 from phasegate.engine.peers import Peer
 from phasegate.engine.pipeline import in_order
 from phasegate.engine.requests import Desk
@@ -56,9 +59,10 @@ async def download_filters(work: Work) -> None:
     """The activity of the state `filters`."""
     await _match_stored(work)
     marks = work.writer.marks
-    if marks.filters == marks.tip:
+    if marks.filters >= marks.tip:
         return
-    peers = work.filter_peers()
+    capable = work.filter_peers()
+    peers = [peer for peer in capable if peer.address in work.live.settled] or capable
     with work.desk("filters") as desk:
         download = _Download(work, desk)
         jobs = spans(marks.filters + 1, marks.tip, work.limits.batch["filters"])
@@ -79,19 +83,18 @@ class Suspect(Exception):
 
 
 async def _roll_back(work: Work, suspect: Suspect) -> None:
-    """Nothing is under way any more: drop the suspect headers, and whoever lied.
+    """Nothing is under way any more: drop the suspect headers, and whoever lied, and settle anew.
 
     Raises:
-        Failure: always; the walk that follows settles the filter headers anew.
+        RolledBack: always.
     """
     await work.writer.commit([RollBackFilters(suspect.height - 1)])
     work.live.settled.clear()
+    work.live.opinions.forget_stored()
     work.warn("filter-headers-dropped", f"filter headers from {suspect.height} on are dropped and asked for again")
-    if suspect.lie is None:
-        raise Failure(FailureKind.DISPUTED, str(suspect))
-    work.live.loss = Failure(FailureKind.PEER_LIED, f"{suspect.peer}: {suspect.lie}")
-    work.pool.ban(suspect.peer, suspect.lie)
-    raise work.no_peer()
+    if suspect.lie is not None:
+        work.pool.ban(suspect.peer, suspect.lie)
+    work.rewind(str(suspect) if suspect.lie is None else f"{suspect.peer}: {suspect.lie}")
 
 
 async def _match_stored(work: Work) -> None:
@@ -109,9 +112,15 @@ async def _match_stored(work: Work) -> None:
 
 
 async def _match(work: Work, span: Span, filters: Sequence[bytes], scripts: tuple[bytes, ...]) -> MarkMatched:
+    """What `scripts` match in the filters of `span`, or in what others say these are."""
     hashes = work.store.hashes(span.start, span.count)
     found = await work.seams.compute(match_filters, hashes, filters, scripts)
-    return MarkMatched(scripts, span.start, span.end, tuple(span.start + i for i in found))
+    variants = work.store.filter_variants(span.start, span.count) if work.writer.marks.disputed is not None else []
+    places = [height - span.start for height, _ in variants]
+    names = b"".join([hashes[32 * i : 32 * i + 32] for i in places])
+    others = await work.seams.compute(match_filters, names, [raw for _, raw in variants], scripts)
+    matched = {*found, *[places[i] for i in others]}
+    return MarkMatched(scripts, span.start, span.end, tuple(span.start + i for i in sorted(matched)))
 
 
 def _still_fitting(work: Work, match: MarkMatched) -> list[Change]:
@@ -175,8 +184,8 @@ class _Download:
         claim = await self._desk.ask(peer, request, CFHeaders, lambda m: m.stop_hash == stop)
         settled = self._work.live.settled
         others = [other for other in self._work.filter_peers() if other is not peer]
-        if claim.hashes == filter_hash(raw) and peer not in settled:
-            if any(other in settled for other in others):
+        if claim.hashes == filter_hash(raw) and peer.address not in settled:
+            if any(other.address in settled for other in others):
                 raise PeerGone(
                     str(peer), FailureKind.PEER_LOST, f"has other filter headers than were settled at {height}"
                 )

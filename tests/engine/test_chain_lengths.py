@@ -11,7 +11,7 @@ from trio.testing import MockClock
 from phasegate.p2p.simnet.generated import generate
 
 if TYPE_CHECKING:
-    from tests.engine.conftest import Start, World
+    from tests.simulated_world import Start, World
 
 pytestmark = pytest.mark.trio
 

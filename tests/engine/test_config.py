@@ -97,21 +97,14 @@ def test_a_mainnet_address_is_no_watch_item_of_regtest() -> None:
         watch_script("XcF5mKwWsiv3k394GBQNpYAuk3CVJ48Xnp", REGTEST)
 
 
-@pytest.mark.parametrize("name", [n.name for n in NETWORKS.values() if not n.syncable])
-def test_a_network_that_is_not_supported_is_refused_with_the_reason(name: str) -> None:
-    """Difficulty and ChainLocks of public networks are not verified yet, so they are not synced."""
-    with pytest.raises(ConfigError, match=f"^{name} is not supported yet: .* use regtest or simnet$"):
-        Config.create(name)
-
-
 def test_an_unknown_network_is_refused_with_the_choice() -> None:
     """The networks there are stand in the line."""
     with pytest.raises(ConfigError, match="unknown network 'dogenet': choose one of mainnet, testnet"):
         Config.create("dogenet")
 
 
-@pytest.mark.parametrize("name", [n.name for n in NETWORKS.values() if n.syncable])
-def test_a_supported_network_needs_nothing_else(name: str) -> None:
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_needs_nothing_else(name: str) -> None:
     """Everything has a default: all phases, no peers, a directory of the user's."""
     config = Config.create(name)
     assert config.network == NETWORKS[name]

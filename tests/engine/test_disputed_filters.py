@@ -12,10 +12,10 @@ from phasegate.consensus.filters import build_filter, filter_hash, filter_header
 from phasegate.p2p.messages import CFHeaders, CFilter, Message
 from phasegate.p2p.simnet.answers import Answer
 from phasegate.p2p.simnet.chain import SimulatedChain
-from tests.engine.conftest import small_chain
+from tests.simulated_world import small_chain
 
 if TYPE_CHECKING:
-    from tests.engine.conftest import Start, World
+    from tests.simulated_world import Start, World
 
 pytestmark = pytest.mark.trio
 

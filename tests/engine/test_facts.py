@@ -103,6 +103,7 @@ def label(value: dict[str, Any] | set[str]) -> str:
         ({"masternodes": None, "masternodes_hash": b""}, NOT_MNLIST),
         ({"masternodes": 99}, NOT_MNLIST),
         ({"masternodes_hash": bytes(32)}, NOT_MNLIST),
+        ({"quorums": 9, "quorums_unjudged": 1}, NOT_MNLIST),
         ({"filter_headers": 99}, NOT_CFHEADERS),
         ({"filter_headers": -1, "filters": -1, "matched": -1}, NOT_CFHEADERS),
         ({"filters": 99, "matched": 99}, NOT_FILTERS),

@@ -227,6 +227,26 @@ async def test_a_peer_that_leads_in_circles_is_dropped(
     assert store.marks.tip_hash == trunk().tip_hash
 
 
+@pytest.mark.trio
+async def test_a_peer_whose_chain_ends_inside_ours_agrees(store: Store, autojump_clock: trio.testing.MockClock) -> None:
+    """It knows none of the newest hashes of a locator, and has nothing better: that is no offence, however often."""
+    await sync(store, trunk())
+    ends_at = trunk().height - 20
+    work, pool, peer = work_with(store, lambda m: answer_up_to(ends_at, m))
+    fail_after(10, peer)
+    await download_headers(work)
+    assert pool.fault is None
+    assert work.has_agreed(peer)
+    assert not work.live.elsewhere
+
+
+def answer_up_to(end: int, message: GetHeaders) -> bytes:
+    """What an honest node says that has the trunk only up to `end`."""
+    heights = [trunk().height_of(block) for block in message.locator]
+    known = next(height for height in heights if height is not None and height <= end)
+    return trunk().headers(known + 1, end - known)
+
+
 def fail_after(most: int, peer: FakePeer) -> None:
     """Fail the test after so many questions, instead of running for ever."""
     answer = peer.answer

@@ -34,10 +34,10 @@ from phasegate.p2p.simnet.answers import Answer
 from phasegate.p2p.simnet.chain import SimulatedChain
 from phasegate.p2p.simnet.generated import generate
 from phasegate.p2p.simnet.node import Node
-from tests.engine.conftest import small_chain
+from tests.simulated_world import small_chain
 
 if TYPE_CHECKING:
-    from tests.engine.conftest import Start, World
+    from tests.simulated_world import Start, World
 
 pytestmark = pytest.mark.trio
 

@@ -14,7 +14,7 @@ from phasegate.p2p.simnet.economy import Spending
 from phasegate.p2p.simnet.generated import GeneratedChain
 
 if TYPE_CHECKING:
-    from tests.engine.conftest import Start, World
+    from tests.simulated_world import Start, World
 
 pytestmark = pytest.mark.trio
 

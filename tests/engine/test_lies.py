@@ -1,6 +1,7 @@
 """A node that lies: nothing of the lie is stored, the reason is named, and an honest peer completes the sync.
 
-Each kind of lie there is stands in one of the three tables below, by what comes of it.
+Each kind of lie there is stands in one of the tables below, by what comes of it; those about filters that are at one
+with themselves are tested in `test_filter_lies`.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ import pytest
 from trio.testing import MockClock
 
 from phasegate.engine.events import Warned
-from phasegate.p2p.simnet.lies import KINDS, Lie
-from tests.engine.conftest import small_chain
+from phasegate.p2p.simnet.lies import FALSE_FILTERS, KINDS, Lie
+from tests.simulated_world import small_chain
 
 if TYPE_CHECKING:
     from phasegate.p2p.simnet.generated import GeneratedChain
-    from tests.engine.conftest import Start, World
+    from tests.simulated_world import Start, World
 
 pytestmark = pytest.mark.trio
 
@@ -45,7 +46,7 @@ HARMLESS = ("unasked-messages",)
 
 async def test_every_lie_there_is_has_its_expectation() -> None:
     """One place in the tables above for each kind, and no kind that does not exist."""
-    assert sorted([*OFFENCES, *SILENCE, *HARMLESS]) == sorted(KINDS)
+    assert sorted([*OFFENCES, *SILENCE, *HARMLESS, *FALSE_FILTERS]) == sorted(KINDS)
 
 
 def _chain(kind: str) -> GeneratedChain:

@@ -11,17 +11,19 @@ from trio.testing import MockClock
 
 from phasegate.consensus.codec import Reader
 from phasegate.consensus.params import Network
-from phasegate.p2p.messages import GetData, InvType, Message, decode
-from phasegate.p2p.simnet.recording import load_recording
-from tests.engine.conftest import Tapped
+from phasegate.p2p.messages import GetData, GetMnListDiff, GetQrInfo, InvType, Message, decode
+from phasegate.p2p.simnet.recording import RecordedChain, load_recording
+from tests.simulated_world import Tapped
 
 if TYPE_CHECKING:
-    from tests.engine.conftest import Start, World
+    from tests.simulated_world import Start, World
 
 pytestmark = pytest.mark.trio
 
 Conversation = list[tuple[str, str, bytes]]
-ASKED = ("getheaders", "getmnlistd", "getcfcheckpt", "getcfheaders", "getcfilters")
+ASKED = ("getcfcheckpt", "getcfheaders", "getcfilters")
+OF_OTHER_BLOCKS = ("getmnlistd", "getqrinfo")
+"""Requests of the recorded form that may name other blocks of the chain than the recording does."""
 
 
 async def test_every_request_equals_a_recorded_one(
@@ -46,12 +48,22 @@ async def test_every_request_equals_a_recorded_one(
     for message in tap.taken:
         sent.setdefault(message.command, []).append(message)
     assert set(sent) - {"pong", "ping"} <= set(recorded) | {"sendheaders"}
-    assert sent["getheaders"][0].to_payload(70240) == recorded["getheaders"][0]
-    for command in ASKED[1:]:
+    assert sent["getheaders2"][0].to_payload(70240) == recorded["getheaders2"][0]
+    _name_blocks_of([message for command in OF_OTHER_BLOCKS for message in sent[command]], chain)
+    for command in ASKED:
         assert [message.to_payload(70240) for message in sent[command]], command
         assert all(message.to_payload(70240) in recorded[command] for message in sent[command]), command
     _blocks_are_asked_for_as_recorded(sent["getdata"], recorded["getdata"])
     _version_has_the_recorded_form(sent["version"][0].to_payload(70240), recorded["version"][0])
+
+
+def _name_blocks_of(requests: list[Message], chain: RecordedChain) -> None:
+    """Blocks of the chain by their hashes; the genesis block, too, which has no other name in the recording."""
+    assert requests
+    for message in requests:
+        assert isinstance(message, GetMnListDiff | GetQrInfo)
+        named = [message.base, message.block] if isinstance(message, GetMnListDiff) else [*message.bases, message.block]
+        assert None not in [chain.height_of(block) for block in named]
 
 
 def _blocks_are_asked_for_as_recorded(sent: list[Message], recorded: list[bytes]) -> None:
@@ -59,7 +71,10 @@ def _blocks_are_asked_for_as_recorded(sent: list[Message], recorded: list[bytes]
     items = {item for message in known if isinstance(message, GetData) for item in message.items}
     for message in sent:
         assert isinstance(message, GetData)
-        assert all(item.type == InvType.BLOCK and item in items for item in message.items)
+        locks = [item for item in message.items if item.type != InvType.BLOCK]
+        assert all(item in items for item in message.items if item not in locks)
+        assert all(item.type in (InvType.CHAINLOCK, InvType.INSTANTSEND_LOCK) for item in locks)
+        assert locks in ([], list(message.items))
 
 
 def _version_has_the_recorded_form(ours: bytes, theirs: bytes) -> None:

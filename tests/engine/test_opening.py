@@ -14,10 +14,10 @@ from phasegate.engine import opening
 from phasegate.engine.client import ClientFailed
 from phasegate.store import StoreCorrupt
 from phasegate.store.segments import FILTERS
-from tests.engine.conftest import small_chain
+from tests.simulated_world import small_chain
 
 if TYPE_CHECKING:
-    from tests.engine.conftest import Start, World
+    from tests.simulated_world import Start, World
 
 
 def damage(directory: Path, statement: str) -> None:

@@ -34,6 +34,7 @@ class FakePeer(Peer):
 
     def __init__(self, name: str, serve: Serve) -> None:
         self.name = name
+        self.address = Address(name, 1)
         self.serve = serve
         self.gone = ""
         self.answers = 0

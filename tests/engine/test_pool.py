@@ -15,6 +15,7 @@ from phasegate.consensus.faults import Fault, PeerMisbehaved
 from phasegate.consensus.params import MAINNET, SIMNET
 from phasegate.consensus.x11 import x11
 from phasegate.engine.config import Address, Config, Limits
+from phasegate.engine.locks import LOOKED_AT, Locks
 from phasegate.engine.peers import Peer
 from phasegate.engine.pool import Pool
 from phasegate.engine.requests import Ledger, Tally
@@ -22,6 +23,7 @@ from phasegate.engine.seams import compute_inline, inline_seams
 from phasegate.p2p.connection import Connection
 from phasegate.p2p.messages import (
     CFHeaders,
+    ClSig,
     GetHeaders,
     Headers,
     Inv,
@@ -72,6 +74,7 @@ class World:
     ledger: Ledger
     hints: list[int] = attrs.field(factory=list)
     warnings: list[tuple[str, str]] = attrs.field(factory=list)
+    locks: Locks = attrs.field(factory=Locks)
     changes: int = 0
 
     @property
@@ -99,7 +102,7 @@ def build(nodes: dict[int, Node], ports: tuple[int, ...], limits: Limits) -> Wor
         await nodes[port].serve(far)
         return near
 
-    ledger = Ledger()
+    ledger, locks = Ledger(), Locks()
     pool = Pool(
         Config(SIMNET, peers=tuple(map(address, ports)), limits=limits),
         inline_seams(5, opens),
@@ -109,8 +112,9 @@ def build(nodes: dict[int, Node], ports: tuple[int, ...], limits: Limits) -> Wor
         on_hint=lambda peer: world.hints.append(peer.address.port),
         on_change=lambda: world.changed(),
         warn=lambda code, message: world.warnings.append((code, message)),
+        locks=locks,
     )
-    world = World(nodes, pool, ledger)
+    world = World(nodes, pool, ledger, locks=locks)
     return world
 
 
@@ -447,3 +451,61 @@ async def test_a_cancelled_pool_leaves_no_connection_open(autojump_clock: trio.t
             while await stream.receive_some():
                 pass
         assert not patience.cancelled_caught
+
+
+LOCK = ClSig(7, KNOWN, b"\x01" * 96)
+
+
+def announcement(*locks: ClSig) -> Inv:
+    return Inv(tuple([InvItem(InvType.CHAINLOCK, lock.inventory_hash) for lock in locks]))
+
+
+@pytest.mark.trio
+async def test_announced_locks_go_to_where_they_are_fetched(autojump_clock: trio.testing.MockClock) -> None:
+    """Of everything announced only ChainLocks and InstantSend locks are noted, each once."""
+    node = Node()
+    async with running({1: node}) as world:
+        kinds = [*InvType, 99]
+        await node.say(Inv(tuple([InvItem(kind, bytes([kind]) * 32) for kind in kinds])))
+        await node.say(announcement(LOCK))
+        await node.say(announcement(LOCK))
+        assert len(world.locks.offers) == 3
+        taken = world.locks.offers.take()
+        assert taken is not None
+        assert (taken[0], taken[1][0]) == (world.peer(1), InvItem(InvType.CHAINLOCK, b"\x1d" * 32))
+        assert {item.type for item in taken[1]} == {InvType.CHAINLOCK, InvType.INSTANTSEND_LOCK}
+
+
+@pytest.mark.trio
+async def test_only_the_newest_of_a_long_announcement_are_noted(autojump_clock: trio.testing.MockClock) -> None:
+    """Work and memory for one message are bounded."""
+    node = Node()
+    async with running({1: node}) as world:
+        await node.say(announcement(*[attrs.evolve(LOCK, height=height) for height in range(3 * LOOKED_AT)]))
+        assert len(world.locks.offers) == LOOKED_AT
+        taken = world.locks.offers.take()
+        assert taken is not None
+        assert taken[1][0].hash == attrs.evolve(LOCK, height=2 * LOOKED_AT).inventory_hash
+
+
+@pytest.mark.trio
+async def test_a_lock_sent_unasked_is_queued_and_not_punished(autojump_clock: trio.testing.MockClock) -> None:
+    """It is as good as one that was asked for; sent again it changes nothing, and announced it is not fetched."""
+    node = Node()
+    async with running({1: node}) as world:
+        await node.say(LOCK)
+        await node.say(LOCK)
+        await node.say(announcement(LOCK))
+        assert (len(world.locks.queue), len(world.locks.offers), world.hints) == (1, 0, [])
+        assert world.ledger.tally.unasked == 0
+        assert world.ready == [1]
+
+
+@pytest.mark.trio
+async def test_a_chainlock_of_an_unknown_block_is_a_hint(autojump_clock: trio.testing.MockClock) -> None:
+    """Whether it was asked for or not: the peer has a block that is not stored."""
+    node = Node()
+    lock = ClSig(8, bytes(32), LOCK.signature)
+    async with running({1: node}) as world:
+        await node.say(lock)
+        assert world.hints == [1]

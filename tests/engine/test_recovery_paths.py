@@ -21,14 +21,14 @@ from phasegate.engine.opening import open_store
 from phasegate.engine.phases import headers
 from phasegate.engine.recovery import POLICY
 from phasegate.p2p.messages import Services
-from phasegate.p2p.simnet import greeting
 from phasegate.p2p.simnet.generated import generate
+from phasegate.p2p.simnet.greeting import Identity
 from phasegate.p2p.simnet.lies import Lie
-from tests.engine.conftest import START, small_chain
+from tests.simulated_world import START, small_chain
 
 if TYPE_CHECKING:
     from phasegate.engine.work import Work
-    from tests.engine.conftest import Run, Start, World
+    from tests.simulated_world import Run, Start, World
 
 pytestmark = pytest.mark.trio
 
@@ -174,7 +174,10 @@ async def test_a_chain_with_too_little_work_is_never_synced(
         await trio.sleep(200)
         assert run.path == ["headers", "degraded"] * (len(run.path) // 2)
         assert len(run.path) > 2
-        assert run.client.status.reason == "the chain at 120 has less than the network's minimum work"
+        work, least = run.client.status.marks.work, run.client.config.least_work
+        assert run.client.status.reason == (
+            f"not enough work: the chain at 120 has {work:x}, less than {least:x}, the least that counts"
+        )
         assert {e.reason for e in run.told if isinstance(e, Transition) and e.target == "degraded"} == {
             f"{FailureKind.NOT_ENOUGH_WORK.value}: {run.client.status.reason}"
         }
@@ -193,17 +196,15 @@ async def test_exactly_the_minimum_work_is_enough(world: World, running: Start, 
 
 
 async def test_a_peer_without_filters_degrades_and_one_with_them_is_the_remedy(
-    world: World, running: Start, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    world: World, running: Start, autojump_clock: MockClock
 ) -> None:
     """Headers and masternodes complete; then the reason is named, and ends by itself."""
-    world.add(small_chain(), 1)
-    monkeypatch.setattr(greeting, "SERVICES", Services.NETWORK)
+    world.add(small_chain(), 1, identity=Identity(services=Services.NETWORK))
     async with running(world.config(1, 2)) as run:
         await run.until("degraded")
         assert "no connected peer serves compact filters" in run.client.status.reason
         assert run.client.status.marks.masternodes == 300
         assert run.client.status.marks.filters == -1
-        monkeypatch.undo()
         world.add(small_chain(), 2)
         await run.until("synced")
 

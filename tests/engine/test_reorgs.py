@@ -13,7 +13,7 @@ from trio.testing import MockClock
 from phasegate.p2p.simnet.generated import GeneratedChain, generate
 
 if TYPE_CHECKING:
-    from tests.engine.conftest import Run, Start, World
+    from tests.simulated_world import Run, Start, World
 
 pytestmark = pytest.mark.trio
 
@@ -22,19 +22,20 @@ PHASES = ("headers", "mnlist", "cfheaders", "filters", "blocks")
 
 @cache
 def ours() -> GeneratedChain:
-    return generate(200, 5)
+    """No ChainLock binds anybody to it."""
+    return generate(200, 5, locks=False)
 
 
 @cache
 def theirs() -> GeneratedChain:
     """Leaves `ours` above 150 and is longer."""
-    return generate(230, 5, fork_at=150, fork_seed=9)
+    return generate(230, 5, fork_at=150, fork_seed=9, locks=False)
 
 
 @cache
 def strange() -> GeneratedChain:
     """Has only the genesis block in common with `ours`, and pays to nobody who is watched there."""
-    return generate(260, 6)
+    return generate(260, 6, locks=False)
 
 
 async def same_as_fresh(world: World, running: Start, run: Run, chain: GeneratedChain) -> None:
@@ -92,7 +93,7 @@ async def test_of_two_nodes_on_different_chains_one_connects_during_a_phase(
 
 async def test_a_reorganisation_there_and_back(world: World, running: Start, autojump_clock: MockClock) -> None:
     """To a branch, and back to the first chain, which has grown meanwhile: as if it had never been left."""
-    first = generate(200, 5)
+    first = generate(200, 5, locks=False)
     node = world.add(first, 1)
     async with running(world.config(1, watch=first.watch)) as run:
         await run.until("synced")
@@ -126,3 +127,25 @@ async def test_a_lone_peer_that_falls_back_to_a_lighter_chain_degrades(
         world.add(theirs(), 1)
         await world.cut(1)
         await run.until("synced")
+
+
+@pytest.mark.parametrize("state", ["filters", "synced"])
+async def test_locks_from_before_a_reorg_get_nobody_banned(
+    world: World, running: Start, autojump_clock: MockClock, state: str
+) -> None:
+    """Honest peers sent them on the old branch; on the new one other quorums were made, which signed none of them."""
+    old, new = generate(260, 7), generate(275, 7, fork_at=200, fork_seed=3)
+    nodes = [world.add(old, port, delay=0.3) for port in (1, 2)]
+    async with running(world.config(1, 2)) as run:
+        await run.until(state)
+        await run.client.pause()
+        await run.until("paused")
+        for node in nodes:
+            await node.switch(new)
+        await run.client.resume()
+        await run.until("synced")
+        await trio.sleep(60.0)
+        assert run.client.status.marks.tip_hash == new.tip_hash
+        assert run.client.locks.false
+        assert len(run.client.peers) == 2
+        assert not [code for code in run.warnings if code.startswith("bad-")]

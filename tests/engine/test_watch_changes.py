@@ -9,10 +9,10 @@ import trio
 from trio.testing import MockClock
 
 from phasegate.engine.phases import filters
-from tests.engine.conftest import small_chain
+from tests.simulated_world import small_chain
 
 if TYPE_CHECKING:
-    from tests.engine.conftest import Start, World
+    from tests.simulated_world import Start, World
 
 pytestmark = pytest.mark.trio
 

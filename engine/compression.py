@@ -1,0 +1,39 @@
+"""Which peers' compressed headers can be relied upon, remembered by address for one run.
+
+Encoders have been wrong before. A peer that leaves its first `getheaders2` unanswered, hangs up on it, or answers with
+headers that break a rule, is asked for plain headers from then on. That is a matter between us and that one address.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from phasegate.engine.config import Address
+
+if TYPE_CHECKING:
+    from phasegate.engine.peers import Peer
+
+
+@attrs.define
+class Compression:
+    """Addresses that have answered a `getheaders2` (True), and those that are asked for plain headers (False)."""
+
+    _known: dict[Address, bool] = attrs.field(factory=dict, init=False)
+
+    def wanted(self, peer: Peer) -> bool:
+        """Whether to ask `peer` for compressed headers: it announces them, and nothing is known against it."""
+        return bool(peer.compressed_limit) and self._known.get(peer.address, True)
+
+    def proven(self, peer: Peer) -> bool:
+        """Whether `peer` has ever answered."""
+        return self._known.get(peer.address, False)
+
+    def answered(self, peer: Peer) -> None:
+        """`peer` has answered."""
+        self._known.setdefault(peer.address, True)
+
+    def give_up(self, peer: Peer) -> None:
+        """Ask `peer` for plain headers from now on."""
+        self._known[peer.address] = False

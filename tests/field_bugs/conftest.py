@@ -1,0 +1,10 @@
+"""Failures that other light clients had in the field, each a test named after its number."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def one_seed_one_run(seeded_scheduler: None) -> None:
+    """Every test of this folder runs the same way each time."""
