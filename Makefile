@@ -2,7 +2,7 @@
 # PYTHON=... names the interpreter to use for it, VENV=... another place for it.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test soak check lint format types arch verify diagrams build wheel-test setup clean distclean
+.PHONY: help demo test soak check lint format types arch verify bench diagrams build wheel-test setup clean distclean
 
 PYTHON ?=
 VENV ?= .venv
@@ -45,6 +45,9 @@ arch: $(VENV)/.ready-dev  ## import-linter: imports only point down
 
 verify: $(VENV)/.ready-run  ## the exhaustive exploration of the charts
 	$(BIN)/phasegate verify
+
+bench: $(VENV)/.ready-run  ## what the heavy checks cost, in multiples of simple ones
+	$(BIN)/phasegate bench
 
 diagrams: $(VENV)/.ready-run  ## draw docs/charts again (needs graphviz)
 	for chart in sync peer; do for form in mermaid:mmd md:md svg:svg; do \

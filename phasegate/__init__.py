@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from phasegate.engine.config import Config, Limits
     from phasegate.engine.errors import ConfigError, LocalProtocolError
     from phasegate.engine.events import (
+        ChainLocked,
         Event,
+        InstantLocked,
         Lagged,
         Progress,
         Rewound,
@@ -43,12 +45,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PHASES",
+    "ChainLocked",
     "Client",
     "ClientFailed",
     "Config",
     "ConfigError",
     "Event",
     "Fault",
+    "InstantLocked",
     "JournalRow",
     "Lagged",
     "Limits",
@@ -84,7 +88,8 @@ _HOMES = {
     "engine.config": ("Config", "Limits"),
     "engine.errors": ("ConfigError", "LocalProtocolError"),
     "engine.events": (
-        "Event", "Lagged", "Progress", "Rewound", "Subscription", "TransactionFound", "Transition", "Warned",
+        "ChainLocked", "Event", "InstantLocked", "Lagged", "Progress", "Rewound", "Subscription", "TransactionFound",
+        "Transition", "Warned",
     ),
     "engine.progress": ("PHASES", "PhaseRun"),
     "statecharts.peer": ("PeerChart",),

@@ -14,6 +14,8 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import Abort, TyperException
 
+from phasegate.cli.bench import bench
+from phasegate.cli.check import check
 from phasegate.cli.demo import demo
 from phasegate.cli.diagram import diagram
 from phasegate.cli.history import history
@@ -31,8 +33,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (sync, status, history, unwatch, demo, diagram, verify, simnet):
+for _command in (sync, status, history, unwatch, demo, diagram, verify, bench, simnet):
     app.command()(_command)
+app.add_typer(check)
 
 
 def _show_version(wanted: bool) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 GIVE_UP = 20.0
 """Seconds without stored progress after which the demo ends in failure."""
-DELAY = 0.1
+DELAY = 0.03
 """Seconds before each answer of the node, as on a long line; without it there would be nothing to watch."""
 
 

@@ -1,7 +1,8 @@
 """When a sync command ends, and how: the one place that decides it.
 
-A command ends by a signal, by a crash of the client, or by a verdict. Fully synced is a verdict with `--once`. Trouble
-is one at once, whatever the options, when every given peer is banned: nobody can come back in this run. Otherwise it
+A command ends by a signal, by a crash of the client, or by a verdict. Fully synced is a verdict with `--once`, as soon
+as the locks that peers announced have their answers, or none was answered for as long as `--linger` says. Trouble is
+one at once, whatever the options, when every given peer is banned: nobody can come back in this run. Otherwise it
 is one when nothing was stored for the patience of `--give-up`: with `--once` always, without it only if no peer was
 ever met, because then an address, a port or a network is wrong and nothing would ever happen.
 """
@@ -25,7 +26,7 @@ CHECK_EVERY = 0.05
 class Terms:
     """What was asked of the run: end when synced? Durations are seconds.
 
-    `linger` is how long to wait, when synced, for queued locks that make no progress; no locks are queued yet.
+    `linger` is how long to wait, when synced, for locks that are pending while not one less becomes so.
     """
 
     once: bool
@@ -64,6 +65,10 @@ class Watched(Protocol):
         """State, reason and marks."""
 
     @property
+    def pending_locks(self) -> int:
+        """Locks that are announced or here, and not answered yet."""
+
+    @property
     def peers(self) -> Sequence[object]:
         """The ready peers."""
 
@@ -78,6 +83,8 @@ class Judge:
         self._client = client
         self._terms = terms
         self._met = False
+        self._fewest: int | None = None
+        self._since = 0.0
 
     async def verdict(self) -> Ending:
         """Wait for the end; a client that struggles in vain is made to give up."""
@@ -93,11 +100,20 @@ class Judge:
     def _look(self) -> Ending | None:
         client = self._client
         self._met = self._met or bool(client.peers)
-        if client.state == "synced" and self._terms.once:
+        if client.state != "synced":
+            self._fewest = None
+        elif self._terms.once and self._has_lingered():
             return Ending("synced", "", Code.SYNCED)
         if client.struggling and (client.hopeless or self._out_of_patience()):
             return Ending("degraded", client.hopeless or client.status.reason, Code.DEGRADED)
         return None
+
+    def _has_lingered(self) -> bool:
+        """Whether no lock is pending, or there were not fewer for `linger` seconds; others come all the time."""
+        pending, now = self._client.pending_locks, trio.current_time()
+        if self._fewest is None or pending < self._fewest:
+            self._fewest, self._since = pending, now
+        return not pending or now - self._since >= self._terms.linger
 
     def _out_of_patience(self) -> bool:
         waited = trio.current_time() - self._client.last_progress

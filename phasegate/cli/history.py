@@ -22,6 +22,7 @@ def history(
     network: options.StoredNetworkName = None,
     datadir: options.Datadir = None,
     activation: options.Activations = None,
+    devnet_name: options.DevnetName = "",
     limit: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Only the newest N transitions; default: all that are kept.")
     ] = None,
@@ -29,7 +30,7 @@ def history(
 ) -> None:
     """Show the stored transitions. Oldest first; with --json as `sync --json` tells them."""
     with refusals("history"):
-        config = options.stored_config(network, datadir, activation)
+        config = options.stored_config(network, datadir, activation, devnet_name)
 
         from phasegate.store import Store
 

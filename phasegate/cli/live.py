@@ -64,6 +64,16 @@ def _(event: events.TransactionFound) -> str:
 
 
 @told.register
+def _(event: events.ChainLocked) -> str:
+    return f"ChainLock at {event.height}"
+
+
+@told.register
+def _(event: events.InstantLocked) -> str:
+    return f"Transaction {event.txid[::-1].hex()} is locked by InstantSend"
+
+
+@told.register
 def _(event: events.Rewound) -> str:
     return f"Rewound from {event.old_tip} to {event.fork_height}: a better branch is followed"
 

@@ -34,6 +34,15 @@ Activations = Annotated[
         "identity: give the same ones to every command.",
     ),
 ]
+DevnetName = Annotated[
+    str,
+    typer.Option(
+        "--devnet-name", metavar="NAME", help="Which devnet. It is part of the store's identity, as activations are."
+    ),
+]
+HIGHEST = (1 << 31) - 1
+"""The last height that Dash Core can count to."""
+
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line, nothing else on standard out.")]
 
 
@@ -50,6 +59,63 @@ def activation_heights(items: Sequence[str] | None) -> dict[str, int]:
             raise ConfigError(f"activation {item!r} is not NAME=HEIGHT")
         heights[name] = int(height)
     return heights
+
+
+QUORUM_ARGUMENTS = {
+    "params": "llmqdevnetparams",
+    "chainlocks": "llmqchainlocks",
+    "instantsend": "llmqinstantsenddip0024",
+    "platform": "llmqplatform",
+    "mnhf": "llmqmnhf",
+}
+"""The words of `--llmq`, and the arguments of Dash Core that they stand for."""
+
+
+def quorum_arguments(items: Sequence[str] | None) -> dict[str, str]:
+    """Core's quorum arguments from `NAME=VALUE` words.
+
+    Raises:
+        ConfigError: one of them is not of that form, or has another name; the network knows whether the value fits.
+    """
+    chosen = {}
+    for item in items or ():
+        name, equals, value = item.partition("=")
+        if name not in QUORUM_ARGUMENTS or not (equals and value):
+            raise ConfigError(f"llmq {item!r} is not NAME=VALUE with a name of {', '.join(QUORUM_ARGUMENTS)}")
+        chosen[QUORUM_ARGUMENTS[name]] = value
+    return chosen
+
+
+def hex_bytes(name: str, text: str, size: int) -> bytes:
+    """The `size` bytes that the argument `name` states in hex.
+
+    Raises:
+        ConfigError: it has other characters, or another length.
+    """
+    try:
+        raw = bytes.fromhex(text)
+    except ValueError:
+        raw = b""
+    if len(raw) != size or len(text) != 2 * size:
+        raise ConfigError(f"{name} is not {size} bytes of hex")
+    return raw
+
+
+def chainwork(text: str | None) -> int | None:
+    """A chainwork from hex digits, as `getblockheader` shows it.
+
+    Raises:
+        ConfigError: it is not hex, or does not fit 256 bits.
+    """
+    if text is None:
+        return None
+    try:
+        work = int(text, 16)
+    except ValueError as error:
+        raise ConfigError(f"min-chainwork {text!r} is not a hexadecimal number") from error
+    if not 0 <= work < 1 << 256:
+        raise ConfigError(f"min-chainwork {text!r} is not a 256-bit number")
+    return work
 
 
 def scripts_in(path: Path, chain: Network) -> tuple[bytes, ...]:
@@ -79,7 +145,9 @@ def _lines(path: Path) -> list[str]:
         raise ConfigError(f"{path} is not a text file") from error
 
 
-def stored_config(network: str | None, datadir: Path | None, activations: Sequence[str] | None) -> Config:
+def stored_config(
+    network: str | None, datadir: Path | None, activations: Sequence[str] | None, devnet_name: str = ""
+) -> Config:
     """The configuration of a store that exists already.
 
     Raises:
@@ -87,13 +155,20 @@ def stored_config(network: str | None, datadir: Path | None, activations: Sequen
         StoreError: there is no such store.
     """
     from phasegate.consensus.params import SIMNET
-    from phasegate.engine.config import Config
+    from phasegate.engine.config import Config, Devnet
     from phasegate.store import StoreFailed
 
     place = Config(network=SIMNET).datadir if datadir is None else datadir
-    config = Config.create(network or _only_network(place), datadir=place, activations=activation_heights(activations))
-    if not _holds(place, config.network.name):
-        raise StoreFailed(f"{place} holds no {config.network.name} store; `phasegate sync` makes one")
+    if not (network or devnet_name):
+        network, devnet_name = _only_store(place)
+    config = Config.create(
+        network or "devnet",
+        datadir=place,
+        activations=activation_heights(activations),
+        devnet=Devnet(devnet_name),
+    )
+    if not _holds(place, config.network.file_name):
+        raise StoreFailed(f"{place} holds no {config.network.file_name} store; `phasegate sync` makes one")
     return config
 
 
@@ -106,13 +181,17 @@ def _holds(place: Path, name: str) -> bool:
         raise StoreFailed(f"{place} cannot be read: {error.strerror}") from error
 
 
-def _only_network(place: Path) -> str:
+def _only_store(place: Path) -> tuple[str, str]:
+    """Network and devnet name of the one store in `place`."""
     from phasegate.consensus.params import NETWORKS
     from phasegate.store import StoreFailed
 
     held = [name for name in NETWORKS if _holds(place, name)]
+    held += sorted([file.stem for file in place.glob("devnet-*.sqlite")])
     if not held:
         raise StoreFailed(f"{place} holds no store; `phasegate sync` makes one")
     if len(held) > 1:
-        raise ConfigError(f"{place} holds stores of {', '.join(held)}: choose one with --network")
-    return held[0]
+        named = " or --devnet-name" if any("-" in name for name in held) else ""
+        raise ConfigError(f"{place} holds stores of {', '.join(held)}: choose one with --network{named}")
+    name, _, own = held[0].partition("-")
+    return name, own

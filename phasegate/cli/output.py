@@ -12,7 +12,17 @@ import time
 from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
-from phasegate.engine.events import Event, Lagged, Progress, Rewound, TransactionFound, Transition, Warned
+from phasegate.engine.events import (
+    ChainLocked,
+    Event,
+    InstantLocked,
+    Lagged,
+    Progress,
+    Rewound,
+    TransactionFound,
+    Transition,
+    Warned,
+)
 
 if TYPE_CHECKING:
     from phasegate.cli.summary import Summary
@@ -79,6 +89,16 @@ def _(event: TransactionFound) -> tuple[str, float | None, Fields]:
         "received": event.received,
         "sent": event.sent,
     }  # fmt: skip
+
+
+@as_line.register
+def _(event: ChainLocked) -> tuple[str, float | None, Fields]:
+    return "chainlock", event.time, {"height": event.height, "block_hash": event.block_hash[::-1].hex()}
+
+
+@as_line.register
+def _(event: InstantLocked) -> tuple[str, float | None, Fields]:
+    return "instantlock", event.time, {"txid": event.txid[::-1].hex()}
 
 
 @as_line.register

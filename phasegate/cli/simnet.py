@@ -32,6 +32,8 @@ class Options:
     blocks: int | None
     seed: int | None
     fork_at: int | None
+    fork_seed: int | None
+    no_locks: bool
     log: Path | None
     lie: str | None
     delay: float
@@ -53,6 +55,12 @@ def simnet(
     fork_at: Annotated[
         int | None, typer.Option(metavar="H", help="Last height shared with the chain of the same seed.")
     ] = None,
+    fork_seed: Annotated[
+        int | None, typer.Option(metavar="S", help="What the chain grows from above --fork-at.")
+    ] = None,
+    no_locks: Annotated[
+        bool, typer.Option("--no-locks", help="Announce no ChainLocks and no InstantSend locks.")
+    ] = False,
     log: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Append one JSON line a request served to this file.")
     ] = None,
@@ -63,7 +71,7 @@ def simnet(
     silent: Annotated[bool, typer.Option("--silent", help="Shake hands, then answer nothing.")] = False,
 ) -> None:
     """Run a simulated Dash node. Its first line tells where it listens and what it holds; Ctrl-C ends it."""
-    options = Options(host, port, recording, blocks, seed, fork_at, log, lie, delay, silent)
+    options = Options(host, port, recording, blocks, seed, fork_at, fork_seed, no_locks, log, lie, delay, silent)
     try:
         _check(options)
         _run(options)
@@ -78,9 +86,11 @@ def simnet(
 
 
 def _check(options: Options) -> None:
-    generated = (options.blocks, options.seed, options.fork_at)
+    generated = (options.blocks, options.seed, options.fork_at, options.fork_seed)
     if options.recording is not None and any(value is not None for value in generated):
-        raise ConfigError("--recording cannot be combined with --blocks, --seed or --fork-at")
+        raise ConfigError("--recording cannot be combined with --blocks, --seed, --fork-at or --fork-seed")
+    if options.fork_seed is not None and options.fork_at is None:
+        raise ConfigError("--fork-seed needs --fork-at")
     if (options.blocks or 0) > MAX_BLOCKS:
         raise ConfigError(f"a chain of {options.blocks} blocks is too long: at most {MAX_BLOCKS}")
     if not 0 <= options.port <= 65535:
@@ -105,7 +115,8 @@ def _run(options: Options) -> None:
     with RequestLog.open(options.log) if options.log else nullcontext() as log:
         chain = _chain(options)
         lie = Lie.parse(options.lie, chain) if options.lie else None
-        node = Node(chain, log=log, lie=lie, delay=options.delay, silent=options.silent)
+        locks = not options.no_locks
+        node = Node(chain, log=log, lie=lie, delay=options.delay, silent=options.silent, locks=locks)
         trio.run(_serve, node, options)
 
 
@@ -116,7 +127,8 @@ def _chain(options: Options) -> SimulatedChain:
     if options.recording is not None:
         return load_recording(options.recording)
     blocks = DEFAULT_BLOCKS if options.blocks is None else options.blocks
-    return generate(blocks, DEFAULT_SEED if options.seed is None else options.seed, fork_at=options.fork_at)
+    seed = DEFAULT_SEED if options.seed is None else options.seed
+    return generate(blocks, seed, fork_at=options.fork_at, fork_seed=options.fork_seed)
 
 
 async def _serve(node: Node, options: Options) -> None:

@@ -20,6 +20,7 @@ def status(
     network: options.StoredNetworkName = None,
     datadir: options.Datadir = None,
     activation: options.Activations = None,
+    devnet_name: options.DevnetName = "",
     as_json: options.AsJson = False,
     digest: Annotated[
         bool,
@@ -30,7 +31,7 @@ def status(
 ) -> None:
     """Show what is stored. How far, what is watched, what was found; no sync may be running."""
     with refusals("status"):
-        config = options.stored_config(network, datadir, activation)
+        config = options.stored_config(network, datadir, activation, devnet_name)
         _show(config, as_json, digest)
 
 
@@ -53,10 +54,12 @@ def _say(
 ) -> None:
     from phasegate.cli.summary import holdings_lines
 
-    typer.echo(f"{config.network.name} in {config.datadir}" + (f", {_standing(last[0])}" if last else ""))
+    typer.echo(f"{config.network.file_name} in {config.datadir}" + (f", {_standing(last[0])}" if last else ""))
     for line in holdings_lines(held, config.network):
         typer.echo(line)
-    matched = f"matched to {held.marks.matched}" if held.marks.matched >= held.marks.base else "not searched for yet"
+    matched = (
+        f"matched to {held.marks.matched}" if held.marks.matched >= held.marks.filters_base else "not searched for yet"
+    )
     typer.echo(f"watched        {len(items)} scripts" + (f", {matched}" if items else ""))
     if held.marks.pending_blocks:
         typer.echo(f"pending        {held.marks.pending_blocks} blocks")
@@ -81,6 +84,7 @@ def _say_json(
         "state": last[0].target if last else None,
         "height": marks.tip,
         "tip": hexed(marks.tip_hash),
+        "chainlock_height": marks.chainlock,
         "masternodes": masternodes_dict(held.masternodes),
         "filter_headers": marks.filter_headers - marks.base + 1,
         "filter_header": held.filter_header,

@@ -40,7 +40,7 @@ class Holdings:
     def read(cls, store: Store) -> Self:
         """From an open store."""
         state, marks = store.masternode_state(), store.read_marks()
-        searched = {item.script for item in store.watch_items() if item.matched_to >= marks.base}
+        searched = {item.script for item in store.watch_items() if item.matched_to >= marks.filters_base}
         return cls(
             marks,
             None if state is None else MasternodeState.from_bytes(state),
@@ -53,7 +53,12 @@ class Holdings:
     @property
     def filters(self) -> int:
         """How many filters are stored."""
-        return self.marks.filters - self.marks.base + 1
+        return self.marks.filters - self.marks.filters_base + 1
+
+    @property
+    def corroborated(self) -> int | None:
+        """Up to where two or more peers stated the stored filter headers; None when nowhere."""
+        return self.marks.corroborated if self.marks.corroborated >= self.marks.base else None
 
     @property
     def filter_header(self) -> str | None:
@@ -79,15 +84,30 @@ class Summary:
             "reason": self.ending.reason,
             "height": held.marks.tip,
             "tip": hexed(held.marks.tip_hash),
+            "chainwork": f"{held.marks.work:064x}",
+            "difficulty_from": max(held.marks.base + 1, config.network.linked_until),
+            "chainlock_height": held.marks.chainlock if config.masternodes else None,
             "masternodes": masternodes_dict(held.masternodes) if config.masternodes else None,
             "filter_header": held.filter_header if config.filters else None,
             "filters": held.filters if config.filters else 0,
-            **(found_dict(held) if held.complete else dict.fromkeys(("matched_blocks", "transactions", "balances"))),
+            "filters_from": held.marks.filters_base if config.filters else None,
+            "corroborated": held.corroborated if config.filters else None,
+            "disputed": held.marks.disputed if config.filters else None,
+            **self._found(),
             "seconds": round(self.seconds, 3),
             "phases": {
                 name: {"items": items, "seconds": round(seconds, 3)} for name, (items, seconds) in self.phases.items()
             },
         }
+
+    def _found(self) -> dict[str, Any]:
+        """What was found; what is locked is not known without the masternodes that sign locks."""
+        if not self.holdings.complete:
+            return dict.fromkeys(("matched_blocks", "transactions", "balances"))
+        found = found_dict(self.holdings)
+        if not self.config.masternodes:
+            found["transactions"] = [{**transaction, "instantlock": None} for transaction in found["transactions"]]
+        return found
 
     def lines(self) -> list[str]:
         """The same for a person."""
@@ -129,12 +149,15 @@ def transaction_dict(found: StoredTransaction) -> dict[str, Any]:
         "scripts": [script.hex() for script in found.scripts],
         "received": found.received,
         "sent": found.sent,
+        "instantlock": found.instantlock,
     }
 
 
 def holdings_lines(held: Holdings, chain: Network) -> list[str]:
     """What a store holds, for a person."""
     lines = [f"tip            {held.marks.tip}  {hexed(held.marks.tip_hash)}"]
+    if held.marks.chainlock is not None:
+        lines.append(f"ChainLock      {held.marks.chainlock}")
     if (listed := held.masternodes) is not None:
         lines.append(f"masternodes    {listed.count} ({listed.valid_count} valid) at height {listed.height}")
     if held.filter_header is not None:
@@ -143,6 +166,7 @@ def holdings_lines(held: Holdings, chain: Network) -> list[str]:
         lines.append(f"transactions   {len(held.transactions)}" + _newest(len(held.transactions)))
     lines += [
         f"               {hexed(found.txid)} at {found.height}: {dash(found.received - found.sent, sign='+')}"
+        + _LOCKED[found.instantlock]
         for found in held.transactions[-SHOWN:]
     ]
     lines += [
@@ -150,6 +174,9 @@ def holdings_lines(held: Holdings, chain: Network) -> list[str]:
         for script, amount in held.balances.items()
     ]
     return lines
+
+
+_LOCKED = {True: ", locked", False: ", another transaction is locked instead", None: ""}
 
 
 def _newest(count: int) -> str:
@@ -179,7 +206,7 @@ def sum_up(client: Client, ending: Ending, seconds: float) -> Summary:
 
 
 def _reopened(config: Config) -> Holdings:
-    if not (config.datadir / f"{config.network.name}.sqlite").is_file():
+    if not (config.datadir / f"{config.network.file_name}.sqlite").is_file():
         raise StoreFailed(f"the {config.network.name} store in {config.datadir} was removed meanwhile")
     store = Store.open(config.datadir, config.network)
     try:

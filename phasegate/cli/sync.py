@@ -13,6 +13,7 @@ from phasegate.cli.refusal import refusals
 from phasegate.engine.errors import ConfigError
 
 if TYPE_CHECKING:
+    from phasegate.cli.ending import Terms
     from phasegate.engine.config import Config
 
 GIVE_UP = 15.0
@@ -38,6 +39,46 @@ def sync(
         bool, typer.Option("--no-filters", help="Leave out filters, and with them blocks and transactions.")
     ] = False,
     activation: options.Activations = None,
+    devnet_name: options.DevnetName = "",
+    min_difficulty_blocks: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Of a devnet: blocks up to this height have the least difficulty.")
+    ] = 0,
+    llmq: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="Of a devnet: params=SIZE:THRESHOLD; chainlocks, instantsend, platform or mnhf=TYPE (repeatable).",
+        ),
+    ] = None,
+    checkpoint: Annotated[
+        str,
+        typer.Option(metavar="HEIGHT|latest", help="Begin a new store at the built-in checkpoint at or below this."),
+    ] = "",
+    trusted_header: Annotated[
+        str,
+        typer.Option(
+            metavar="HEIGHT:HEADER:CHAINWORK", help="Begin a new store at this header (80 bytes and chainwork in hex)."
+        ),
+    ] = "",
+    birthday: Annotated[
+        str,
+        typer.Option(
+            metavar="HEIGHT|DATE",
+            help="Nothing watched is older: filters from there on, headers from the nearest checkpoint before it.",
+        ),
+    ] = "",
+    min_chainwork: Annotated[
+        str | None,
+        typer.Option(metavar="HEX", help="Less work than this is no complete chain; default: the network's."),
+    ] = None,
+    max_tip_age: Annotated[
+        float | None,
+        typer.Option(
+            metavar="S",
+            min=0.0,
+            help="A newest block older than this is a stale tip; 0: never. Default 24 h, never on regtest and simnet.",
+        ),
+    ] = None,
     once: Annotated[bool, typer.Option("--once", help="End when fully synced, or when it cannot be done.")] = False,
     give_up: Annotated[
         float | None,
@@ -53,41 +94,53 @@ def sync(
         typer.Option(
             metavar="S",
             min=0.0,
-            help="With --once, how long to wait, when fully synced, for locks that are still queued and make no "
-            "progress. This version queues none, so it ends at once.",
+            help="With --once, how long to wait, when fully synced, for announced ChainLocks and InstantSend locks "
+            "that cannot be verified yet. Default 5.",
         ),
     ] = 5.0,
     as_json: options.AsJson = False,
 ) -> None:
     """Sync a chain from the given peers. Ctrl-C stops cleanly, and the next run goes on from there."""
-    from phasegate.cli.run import Terms, run
+    from phasegate.cli.run import run
 
     with refusals("sync"):
-        config = _config(
-            network, tuple(peer or ()), datadir, tuple(watch or ()), watch_file, options.activation_heights(activation)
+        from phasegate.engine.config import Config, Devnet
+
+        config = Config.create(
+            network,
+            peers=tuple(peer or ()),
+            datadir=datadir,
+            watch=tuple(watch or ()),
+            activations=options.activation_heights(activation),
+            masternodes=not no_masternodes,
+            filters=not no_filters,
+            devnet=Devnet(devnet_name, min_difficulty_blocks, options.quorum_arguments(llmq)),
+            checkpoint=checkpoint,
+            trusted_header=trusted_header,
+            birthday=birthday,
+            min_chainwork=options.chainwork(min_chainwork),
+            max_tip_age=None if max_tip_age is None else _seconds("--max-tip-age", max_tip_age),
         )
-        config = attrs.evolve(config, masternodes=not no_masternodes, filters=not no_filters)
-        for name, seconds in (("--give-up", give_up or 0.0), ("--linger", linger)):
-            if not 0 <= seconds < float("inf"):
-                raise ConfigError(f"{name} {seconds} is no number of seconds")
-        terms = Terms(once, GIVE_UP if give_up is None else give_up, linger)
-        raise typer.Exit(run(config, terms, as_json))
+        raise typer.Exit(run(_with_scripts(config, watch_file), _terms(once, give_up, linger), as_json))
 
 
-def _config(
-    network: str,
-    peers: tuple[str, ...],
-    datadir: Path | None,
-    watch: tuple[str, ...],
-    watch_file: Path | None,
-    activations: dict[str, int],
-) -> Config:
-    from phasegate.engine.config import Config
+def _terms(once: bool, give_up: float | None, linger: float) -> Terms:
+    from phasegate.cli.ending import Terms
 
-    config = Config.create(network, peers=peers, datadir=datadir, watch=watch, activations=activations)
-    if not peers:
+    patience = GIVE_UP if give_up is None else _seconds("--give-up", give_up)
+    return Terms(once, patience, _seconds("--linger", linger))
+
+
+def _seconds(name: str, value: float) -> float:
+    if not 0 <= value < float("inf"):
+        raise ConfigError(f"{name} {value} is no number of seconds")
+    return value
+
+
+def _with_scripts(config: Config, watch_file: Path | None) -> Config:
+    if not config.peers:
         raise ConfigError("no peer to sync from: give --peer HOST:PORT (peers are not searched for by this version)")
-    if watch_file is not None:
-        scripts = options.scripts_in(watch_file, config.network)
-        config = attrs.evolve(config, watch=tuple(dict.fromkeys(config.watch + scripts)))
-    return config
+    if watch_file is None:
+        return config
+    scripts = options.scripts_in(watch_file, config.network)
+    return attrs.evolve(config, watch=tuple(dict.fromkeys(config.watch + scripts)))

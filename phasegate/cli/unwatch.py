@@ -21,10 +21,11 @@ def unwatch(
     network: options.StoredNetworkName = None,
     datadir: options.Datadir = None,
     activation: options.Activations = None,
+    devnet_name: options.DevnetName = "",
 ) -> None:
     """Remove stored watch items. Also the coins and transactions that concern no other; nothing may be syncing."""
     with refusals("unwatch"):
-        config = options.stored_config(network, datadir, activation)
+        config = options.stored_config(network, datadir, activation, devnet_name)
 
         from phasegate.engine.config import watch_script
         from phasegate.store import Store

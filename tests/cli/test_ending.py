@@ -27,6 +27,7 @@ class Pretender:
     peers: list[object] = attrs.field(factory=list)
     last_progress: float = attrs.field(factory=trio.current_time)
     gave_up: bool = False
+    pending_locks: int = 0
 
     @property
     def status(self) -> Status:
@@ -104,3 +105,41 @@ async def test_without_hope_it_ends_at_once(autojump_clock: MockClock, once: boo
     """When every peer is banned nothing is waited for, and the bans are the reason."""
     client = Pretender("degraded", struggling=True, hopeless="1.2.3.4:9999: bad-filter", peers=[])
     assert await judged(client, once=once) == (Ending("degraded", "1.2.3.4:9999: bad-filter", Code.DEGRADED), 0.0)
+
+
+@pytest.mark.trio
+async def test_pending_locks_are_waited_for(autojump_clock: MockClock) -> None:
+    """A synced client ends once every lock has its answer, or when for --linger seconds there was not one less."""
+    client = Pretender("synced", pending_locks=3)
+    verdicts: list[tuple[Ending | None, float]] = []
+
+    async def judge() -> None:
+        verdicts.append(await judged(client, once=True))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(judge)
+        for pending in (2, 1, 2):  # at last another one comes: that is no progress
+            await trio.sleep(4.0)
+            client.pending_locks = pending
+    assert verdicts[0][0] == Ending("synced", "", Code.SYNCED)
+    assert verdicts[0][1] == pytest.approx(8.0 + 5.0, abs=0.2)
+
+
+@pytest.mark.trio
+async def test_a_walk_for_a_lock_is_not_counted_as_waiting(autojump_clock: MockClock) -> None:
+    """While the client fetches what a lock needs it is not synced, and the patience begins anew after it."""
+    client = Pretender("synced", pending_locks=1)
+
+    async def walk() -> None:
+        await trio.sleep(4.0)
+        client.state = "mnlist"
+        await trio.sleep(20.0)
+        client.state = "synced"
+        await trio.sleep(1.0)
+        client.pending_locks = 0
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(walk)
+        ending, seconds = await judged(client, once=True)
+    assert ending == Ending("synced", "", Code.SYNCED)
+    assert seconds == pytest.approx(25.0, abs=0.2)

@@ -71,6 +71,12 @@ def test_a_fork_differs_above_its_height() -> None:
         assert line["tip"] == generate(30, 4, fork_at=20).tip_hash[::-1].hex()
 
 
+def test_the_other_branch_can_be_chosen() -> None:
+    """--fork-seed decides what follows --fork-at; --no-locks leaves the chain as it is."""
+    with node("--blocks", "30", "--seed", "4", "--fork-at", "20", "--fork-seed", "9", "--no-locks") as (_, line):
+        assert line["tip"] == generate(30, 4, fork_at=20, fork_seed=9).tip_hash[::-1].hex()
+
+
 def test_a_recording_is_served(capture: Path) -> None:
     """--recording serves regtest at the recorded height."""
     with node("--recording", str(capture)) as (_, line):
@@ -90,6 +96,8 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         (("--port", "x"), "valid integer"),
         (("--blocks", "-1"), "-1 blocks"),
         (("--blocks", "5", "--fork-at", "6"), "cannot fork at 6"),
+        (("--blocks", "5", "--fork-seed", "6"), "--fork-seed needs --fork-at"),
+        (("--recording", "/nowhere", "--fork-seed", "5"), "cannot be combined"),
         (("--blocks", "5", "--lie", "nonsense"), "wrong-pow, broken-link"),
         (("--blocks", "5", "--lie", "wrong-pow@6"), "'6' is no height"),
         (("--recording", "/nowhere", "--blocks", "5"), "cannot be combined"),

@@ -37,10 +37,12 @@ def test_every_line_is_one_of_the_schema(sync: Run, honest: Any, check_line: Run
     outcome = sync("--peer", honest.address, *honest.watching)
     for line in outcome.lines:
         check_line(line)
-    assert {line["event"] for line in outcome.lines} == {"transition", "progress", "transaction", "summary"}
+    told = {line["event"] for line in outcome.lines}
+    assert told == {"transition", "progress", "transaction", "chainlock", "summary"}
     assert set(outcome.summary) == {
         "event", "time", "state", "reason", "height", "tip", "masternodes", "filter_header", "filters",
-        "matched_blocks", "transactions", "balances", "seconds", "phases",
+        "matched_blocks", "transactions", "balances", "seconds", "phases", "chainwork", "difficulty_from",
+        "chainlock_height", "filters_from", "corroborated", "disputed",
     }  # fmt: skip
 
 

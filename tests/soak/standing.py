@@ -28,6 +28,8 @@ class Standing:
         row: the id of the newest journal row.
         phase: the target of that row; "" if the last run wrote none.
         began: when the last run wrote its first, seconds since 1970; None if it wrote none.
+        lists: the heights of all stored masternode lists.
+        unjudged: the number of active quorums without a verdict.
     """
 
     tip: int = 0
@@ -40,6 +42,8 @@ class Standing:
     row: int = 0
     phase: str = ""
     began: float | None = None
+    lists: frozenset[int] = frozenset()
+    unjudged: int = 0
 
     def keeps(self, before: Standing) -> bool:
         """Whether nothing that was stored `before` is gone."""
@@ -51,9 +55,10 @@ class Standing:
         """Those of `heights` whose data of `phase` is stored."""
         if phase == "blocks":
             return heights & self.recorded
+        if phase == "mnlist":
+            return heights & self.lists
         mark = {
             "headers": self.tip,
-            "mnlist": self.masternodes,
             "cfheaders": self.filter_headers,
             "filters": self.filters,
         }[phase]
@@ -65,7 +70,7 @@ class Standing:
             found = len(self.recorded) + self.pending
             return self.pending / found if found and self.filters == height else float(self.filters < height)
         if phase == "mnlist":
-            return float(self.masternodes < height)
+            return float(self.masternodes < height or self.unjudged > 0)
         mark = {"headers": self.tip, "cfheaders": self.filter_headers, "filters": self.filters}[phase]
         return (height - mark) / (height + 1)
 
@@ -102,4 +107,6 @@ def _read(store: Store, last: int) -> Standing:
         rows[-1].row_id if rows else last,
         rows[-1].target if rows else "",
         rows[0].time if rows else None,
+        frozenset(store.masternode_heights()),
+        marks.quorums_unjudged,
     )

@@ -11,7 +11,15 @@ import pytest
 from tests.soak.audit import Findings, Run, audit
 from tests.soak.standing import Standing
 
-BEFORE = Standing(tip=4000, masternodes=4000, filter_headers=2000, filters=999, recorded=frozenset({7, 9}), pending=2)
+BEFORE = Standing(
+    tip=4000,
+    masternodes=4000,
+    lists=frozenset({4000}),
+    filter_headers=2000,
+    filters=999,
+    recorded=frozenset({7, 9}),
+    pending=2,
+)
 KILLED = Standing(4000, 4000, 4000, 1999, frozenset({7, 9, 11}), 1, began=100.0)
 
 

@@ -28,6 +28,7 @@ def killed(place: Path, blocks: int, quota: Quota) -> str:
     return f"\n{blocks} blocks, seed {seed}, {seconds:.0f} s\n\n{campaign.table(findings)}\n"
 
 
+@pytest.mark.timeout(300)
 def test_a_sync_survives_kills_in_every_phase(tmp_path: Path) -> None:
     """12 kills of syncs of 3,000 blocks, one at least in each phase, 2 inside a transaction."""
     sys.stdout.write(killed(tmp_path, 3000, Quota(kills=12, each_phase=1, inside=2)))
