@@ -8,6 +8,7 @@ PYTHON ?=
 VENV ?= .venv
 TESTS ?= tests
 BIN := $(VENV)/bin
+PARALLEL ?= -n auto --maxprocesses 4 --dist loadfile
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,7 +23,7 @@ demo: $(VENV)/.ready-run  ## a simulated node, a sync through all five phases, t
 	$(BIN)/phasegate demo
 
 test: $(VENV)/.ready-test  ## the test suite
-	$(BIN)/pytest -m "not soak" $(TESTS)
+	$(BIN)/pytest -m "not soak" $(PARALLEL) $(TESTS)
 
 soak: $(VENV)/.ready-test  ## the long runs that `make test` leaves out
 	$(BIN)/pytest -m soak --timeout 3600 $(TESTS)

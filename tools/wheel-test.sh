@@ -27,4 +27,4 @@ $pip install --upgrade "pip >= 25.1"
 $pip install --group pyproject.toml:test "$dist"/phasegate-*.whl
 
 cd "$place"/phasegate-*/
-"$place/venv/bin/pytest" -p no:cacheprovider -m "not soak" "$@"
+"$place/venv/bin/pytest" -p no:cacheprovider -m "not soak" -n auto --maxprocesses 4 --dist loadfile "$@"
