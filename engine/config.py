@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from ipaddress import AddressValueError, IPv6Address
 from pathlib import Path
-from types import MappingProxyType
 
 import attrs
 import platformdirs
@@ -14,97 +11,12 @@ import platformdirs
 from phasegate.consensus.addresses import parse_watch_item
 from phasegate.consensus.params import Network, UnfitSetting, UnknownActivation, UnknownNetwork, network
 from phasegate.engine.errors import ConfigError
+from phasegate.engine.limits import Limits
 from phasegate.engine.starting import start_at
+from phasegate.p2p.addresses import Address, BadAddress
 from phasegate.store import Anchor
 
-
-@attrs.frozen
-class Address:
-    """Where a peer listens."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-    @classmethod
-    def parse(cls, text: str, default_port: int) -> Address:
-        """From `HOST`, `HOST:PORT` or `[IPV6]:PORT`.
-
-        Raises:
-            ConfigError: `text` is none of these, or the port is not in 1..65535.
-        """
-        host, port = _split(text.strip())
-        number = default_port if port is None else int(port) if _PORT.fullmatch(port) else 0
-        if not (_is_ipv6(host) if ":" in host else _NAME.fullmatch(host)) or not 0 < number < 65536:
-            raise ConfigError(f"peer {text!r} is not HOST:PORT with a port from 1 to 65535")
-        return cls(host, number)
-
-
-_PORT = re.compile("[0-9]{1,5}")
-_LABEL = "[A-Za-z0-9_-]{1,63}"
-_NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*\.?")
-
-
-def _is_ipv6(host: str) -> bool:
-    try:
-        IPv6Address(host)
-    except AddressValueError:
-        return False
-    return True
-
-
-def _split(text: str) -> tuple[str, str | None]:
-    if text.startswith("["):
-        host, bracket, rest = text[1:].partition("]")
-        if not bracket or ":" not in host or (rest and not rest.startswith(":")):
-            return "", None
-        return host, rest[1:] if rest else None
-    if text.count(":") > 1:
-        return text, None
-    host, colon, port = text.partition(":")
-    return host, port if colon else None
-
-
-@attrs.frozen
-class Limits:
-    """How much is asked for at once, and how long an answer may take. Durations are seconds.
-
-    `in_flight` bounds the requests under way to one peer in a phase (`locks`: beside the phases), `batch` the items of
-    one request (Core answers at most 2000 filter headers and 1000 filters). `window` caps the batches of a download
-    that are under way or wait in memory for their turn to be stored, over all peers together. All addresses are
-    connected to; of those ready the first `max_peers` in the order of the configuration are asked.
-
-    `idle_timeout` is how long a request may go without any sign of its answer; a connection is lost when a ping, sent
-    each `ping_interval`, has no answer by the next. A headers phase waits `gather_time` for the other peers when the
-    first one is ready; guards are asked each `tick`. A lost peer is tried again after `reconnect_first`, doubled each
-    time up to `reconnect_cap`; a retry of a phase waits `backoff_first`, doubled up to `backoff_cap`; both with jitter.
-    A degraded client with a ready peer tries again after `backoff_cap`. `switch_timeout` is how long the recovery by
-    another peer waits for one.
-    """
-
-    connect_timeout: float = 10.0
-    handshake_timeout: float = 10.0
-    idle_timeout: float = 10.0
-    ping_interval: float = 120.0
-    gather_time: float = 0.5
-    tick: float = 0.5
-    max_peers: int = 8
-    reconnect_first: float = 0.5
-    reconnect_cap: float = 60.0
-    backoff_first: float = 0.5
-    backoff_cap: float = 30.0
-    switch_timeout: float = 15.0
-    in_flight: Mapping[str, int] = attrs.field(
-        factory=lambda: MappingProxyType(
-            {"headers": 1, "mnlist": 2, "cfheaders": 8, "filters": 8, "blocks": 8, "locks": 4}
-        )
-    )
-    batch: Mapping[str, int] = attrs.field(
-        factory=lambda: MappingProxyType({"cfheaders": 2000, "filters": 1000, "blocks": 16})
-    )
-    window: int = 8
+__all__ = ["Address", "Config", "Devnet", "Limits", "peer_address", "watch_script"]
 
 
 @attrs.frozen
@@ -129,7 +41,10 @@ class Config:
 
     Args:
         network: the chain's rules and identity, from `phasegate.consensus.params.network`.
-        peers: the nodes to connect to, all at once.
+        peers: nodes to connect to first, all at once.
+        connect_only: connect to no others; otherwise more are searched for.
+        dns_seeds: names (or `HOST:PORT`) that are asked for nodes; None: the network's.
+        proxy: a SOCKS5 proxy through which every connection goes, and which resolves every name.
         datadir: the directory that keeps `<network>.sqlite`.
         watch: scriptPubKeys to add to the stored watch items.
         masternodes: whether to download masternode lists.
@@ -146,6 +61,9 @@ class Config:
 
     network: Network
     peers: tuple[Address, ...] = ()
+    connect_only: bool = False
+    dns_seeds: tuple[str, ...] | None = None
+    proxy: Address | None = None
     datadir: Path = attrs.field(factory=lambda: Path(platformdirs.user_data_dir("phasegate", appauthor=False)))
     watch: tuple[bytes, ...] = ()
     masternodes: bool = True
@@ -169,6 +87,9 @@ class Config:
         network_name: str,
         *,
         peers: tuple[str, ...] = (),
+        connect_only: bool = False,
+        dns_seeds: tuple[str, ...] | None = None,
+        proxy: str = "",
         watch: tuple[str, ...] = (),
         activations: Mapping[str, int] | None = None,
         datadir: Path | str | None = None,
@@ -187,6 +108,9 @@ class Config:
         Args:
             network_name: mainnet, testnet, devnet, regtest or simnet.
             peers: `HOST:PORT`, the port may be left out.
+            connect_only: connect to these only, and search for no others.
+            dns_seeds: names that are asked for nodes; None: the network's, empty: none.
+            proxy: `HOST:PORT` of a SOCKS5 proxy, "" for none; the port may be left out (1080).
             watch: addresses of the network, or scripts in hex.
             activations: deployment name to height, for private networks.
             datadir: where the store is kept; None: the user's data directory.
@@ -207,7 +131,10 @@ class Config:
         start = start_at(chain, checkpoint=checkpoint, trusted_header=trusted_header, birthday=birthday)
         config = cls(
             network=chain,
-            peers=tuple(dict.fromkeys(Address.parse(text, chain.port) for text in peers)),
+            peers=tuple(dict.fromkeys(peer_address(text, chain.port) for text in peers)),
+            connect_only=connect_only,
+            dns_seeds=dns_seeds,
+            proxy=peer_address(proxy, SOCKS_PORT, what="proxy") if proxy else None,
             watch=tuple(dict.fromkeys(watch_script(text, chain) for text in watch)),
             masternodes=masternodes,
             filters=filters,
@@ -218,6 +145,22 @@ class Config:
             max_tip_age=chain.max_tip_age if max_tip_age is None else max_tip_age or None,
         )
         return config if datadir is None else attrs.evolve(config, datadir=Path(datadir))
+
+
+SOCKS_PORT = 1080
+"""Where SOCKS5 proxies listen if nothing else is said [RFC 1928]."""
+
+
+def peer_address(text: str, default_port: int, what: str = "peer") -> Address:
+    """The address that `text` (`HOST`, `HOST:PORT`, `[IPV6]:PORT`) stands for.
+
+    Raises:
+        ConfigError: it is none of these; the message begins with `what` it should have been.
+    """
+    try:
+        return Address.parse(text, default_port)
+    except BadAddress as error:
+        raise ConfigError(f"{what} {error}") from error
 
 
 def watch_script(text: str, chain: Network) -> bytes:

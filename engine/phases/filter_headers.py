@@ -70,7 +70,7 @@ class _Conclusion:
             await self._append()
         elif closing := self._closing(self._work.store.filter_header_at(self._settled.reach)):
             await self._work.writer.commit(closing)
-        examined = [ends for dispute in self._settled.disputes for ends in dispute.examined]
+        examined = [ends for dispute in self._settled.disputes for ends in dispute.examined.values()]
         self._work.live.opinions.examined.update(examined)
 
     async def _append(self) -> None:

@@ -59,16 +59,25 @@ class Dispute:
     Args:
         reach: how far every difference has been judged.
         variants: the others' filters that stand, as (height, raw).
-        examined: the filter headers at the ends of the ranges judged to their end.
+        examined: the filter headers at the ends of the ranges judged to their end, by the height of that.
         differing: whether a height was met at which the filter hashes differ.
         agreed: the last height before the first difference, and the filter header there, unless that is long known.
     """
 
     reach: int
     variants: list[tuple[int, bytes]] = attrs.field(factory=list)
-    examined: list[tuple[bytes, bytes]] = attrs.field(factory=list)
+    examined: dict[int, tuple[bytes, bytes]] = attrs.field(factory=dict)
     differing: bool = False
     agreed: tuple[int, bytes] | None = None
+
+    def until(self, height: int) -> Dispute:
+        """What of it can be stored when no filter header above `height` is; the rest is judged again in its turn."""
+        return attrs.evolve(
+            self,
+            variants=[item for item in self.variants if item[0] <= height],
+            examined={end: ends for end, ends in self.examined.items() if end <= height},
+            agreed=None if self.agreed is None or self.agreed[0] > height else self.agreed,
+        )
 
 
 @attrs.frozen
@@ -107,8 +116,10 @@ class Settlement:
             if disputes is None or (rivals and await self._ask_further()):
                 continue
             if await self._stored_fits(main, rivals):
-                reach = min([self._work.writer.marks.tip, *[dispute.reach for dispute in disputes]])
-                return Settled(main, rivals, disputes, reach)
+                marks = self._work.writer.marks
+                reach = min([marks.tip, *[dispute.reach for dispute in disputes]])
+                stored = max(reach, marks.filter_headers)
+                return Settled(main, rivals, [dispute.until(stored) for dispute in disputes], reach)
         if self._work.writer.marks.filter_headers < self._work.writer.marks.tip:
             raise self._work.no_peer()
         return None
@@ -188,7 +199,7 @@ class Settlement:
                 return None
             if dispute.reach < marks.tip:
                 break
-            dispute.examined.append(ends)
+            dispute.examined[span.end] = ends
         return dispute
 
     async def _judge(

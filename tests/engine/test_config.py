@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from phasegate.consensus.params import NETWORKS, REGTEST, SIMNET
-from phasegate.engine.config import Address, Config, Limits, watch_script
+from phasegate.engine.config import Address, Config, Limits, peer_address, watch_script
 from phasegate.engine.errors import ConfigError
 
 SCRIPT = "76a914" + "11" * 20 + "88ac"
@@ -68,7 +68,7 @@ def test_an_address_is_a_host_and_a_port(text: str, host: str, port: int) -> Non
 def test_what_is_no_address_is_refused_in_one_line(text: str) -> None:
     """The line holds what was written and what was wanted."""
     with pytest.raises(ConfigError, match="is not HOST:PORT with a port from 1 to 65535") as caught:
-        Address.parse(text, SIMNET.port)
+        peer_address(text, SIMNET.port)
     assert "\n" not in str(caught.value)
 
 
@@ -77,7 +77,7 @@ def test_what_is_no_address_is_refused_in_one_line(text: str) -> None:
 def test_any_text_is_an_address_or_a_config_error(text: str) -> None:
     """No other exception; and what was accepted is read the same again from what it is written as."""
     try:
-        address = Address.parse(text, 29899)
+        address = peer_address(text, 29899)
     except ConfigError:
         return
     assert 0 < address.port < 65536

@@ -221,6 +221,25 @@ async def test_more_disputed_heights_than_are_held_are_taken_in_turns(
         assert found(run) == chain.expected["transactions"]
 
 
+async def test_one_dissenter_with_more_than_is_held_does_not_spoil_what_another_says_above(
+    world: World, running: Start, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is judged beyond the height that can be stored waits for its turn, and is stored and matched then."""
+    monkeypatch.setattr(filter_settlement, "MOST_VARIANTS", 4)
+    chain = small_chain()
+    heights = [h for h in range(1, chain.height + 1) if added_element(chain, h) is not None]
+    other = Lie("added-element", heights[-1], FalseFilters(added_element, heights[-1]))
+    world.add(chain, 1)
+    world.add(chain, 2, lie=throughout(chain))
+    world.add(chain, 3, lie=other)
+    async with running(world.config(1, 2, 3, watch=chain.watch, masternodes=False)) as run:
+        await run.until("degraded")
+        assert run.client.status.reason == f"filter headers disputed at {heights[0]}"
+        assert [height for height, _ in run.client.store.filter_variants(0, 301)] == heights
+        assert run.client.status.marks.filters == chain.height
+        assert banned(run) == {}
+
+
 async def test_further_peers_are_asked_before_a_dispute_is_stated(
     world: World, running: Start, autojump_clock: MockClock
 ) -> None:

@@ -1,0 +1,93 @@
+"""How much is asked for at once, how long anything may take, and how many peers there are: the figures of one client.
+
+All durations are seconds. The mappings have a key for each phase, and `locks` for the errands beside the phases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import attrs
+
+MIB = 1 << 20
+
+
+def _by_phase(**values: float) -> Mapping[str, float]:
+    return MappingProxyType(values)
+
+
+def _counts(**values: int) -> Mapping[str, int]:
+    return MappingProxyType(values)
+
+
+@attrs.frozen
+class Limits:
+    """How much is asked for at once, and how long an answer may take.
+
+    Requests. `in_flight` bounds those under way to one peer in a phase, `concurrency` those under way to all peers
+    together, `rate` how many may be sent in a second (a token bucket that holds one second's worth, at least one),
+    `batch` the items of one request (Core answers at most 2000 filter headers and 1000 filters). `window` caps the
+    batches of a download that are under way or wait in memory for their turn to be stored, over all peers together;
+    `hold_bytes` what those may take in memory. A batch that is under way for `steal_after` is asked of a second peer
+    too, if one is idle; the first answer counts.
+
+    Patience. `idle_timeout` is how long a request may go without any sign of its answer, doubled after each silence up
+    to `idle_cap`; a connection is lost when a ping, sent each `ping_interval`, has no answer by the next. A headers
+    phase waits `gather_time` for the other peers when the first one is ready; guards are asked each `tick`. A retry of
+    a phase waits `backoff_first`, doubled up to `backoff_cap`, with jitter. A degraded client with a ready peer tries
+    again after `backoff_cap`. `switch_timeout` is how long the recovery by another peer waits for one.
+
+    Peers. `max_peers` connections are kept, at least `filter_peers` of them to nodes that serve compact filters; a lost
+    address is tried again after `reconnect_first`, doubled each time up to `reconnect_cap`, with jitter, or up to
+    `waiting_cap` while there is no peer at all. Each `feeler_interval` one address is tried only to see whether it is
+    alive. When no block came for `stale_after` a further peer is asked (on networks whose blocks come by themselves).
+    A wall clock that runs ahead of Trio's by `sleep_gap` tells that the machine slept: every peer has to prove that
+    it is still there. A ban lasts `ban_time`; half of a bad reputation is forgiven each `forgive_time`.
+
+    Floods. What a peer says without having been asked may come at `chatter_rate` messages and `chatter_bytes` bytes a
+    second, in bursts of `chatter_burst` and `chatter_burst_bytes`; beyond that its socket is read no faster, and who
+    goes on for `chatter_patience` is dropped.
+    """
+
+    connect_timeout: float = 10.0
+    handshake_timeout: float = 10.0
+    idle_timeout: float = 10.0
+    idle_cap: float = 80.0
+    ping_interval: float = 120.0
+    gather_time: float = 0.5
+    tick: float = 0.5
+    backoff_first: float = 0.5
+    backoff_cap: float = 30.0
+    switch_timeout: float = 15.0
+
+    max_peers: int = 8
+    filter_peers: int = 3
+    reconnect_first: float = 0.5
+    reconnect_cap: float = 60.0
+    waiting_cap: float = 5.0
+    feeler_interval: float = 120.0
+    stale_after: float = 1800.0
+    sleep_gap: float = 30.0
+    ban_time: float = 86_400.0
+    forgive_time: float = 3600.0
+
+    chatter_rate: float = 200.0
+    chatter_burst: int = 4000
+    chatter_bytes: float = 0.5 * MIB
+    chatter_burst_bytes: int = 8 * MIB
+    chatter_patience: float = 60.0
+
+    in_flight: Mapping[str, int] = attrs.field(
+        factory=lambda: _counts(headers=1, mnlist=2, cfheaders=8, filters=8, blocks=8, locks=4)
+    )
+    concurrency: Mapping[str, int] = attrs.field(
+        factory=lambda: _counts(headers=32, mnlist=32, cfheaders=64, filters=64, blocks=64, locks=64)
+    )
+    rate: Mapping[str, float] = attrs.field(
+        factory=lambda: _by_phase(headers=200, mnlist=200, cfheaders=500, filters=500, blocks=500, locks=200)
+    )
+    batch: Mapping[str, int] = attrs.field(factory=lambda: _counts(cfheaders=2000, filters=1000, blocks=16))
+    window: int = 16
+    hold_bytes: int = 32 * MIB
+    steal_after: float = 5.0
