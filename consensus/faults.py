@@ -1,8 +1,9 @@
 """What a peer can do wrong: one enumerated reason each, with its penalty beside it.
 
 A reason is named once, here, and travels unchanged to the log, the ban list and the user. Silence is not in this list:
-a peer that says nothing is asked elsewhere, never punished. A penalty of 100 drops the peer and bans it; one
-of 0 only drops it: a header from the future may just as well mean that our own clock is slow.
+a peer that says nothing is asked elsewhere, never punished. Every fault drops the peer. Penalties add up, and are
+forgiven with time (`p2p/reputation.py`); 100 is a ban: what no honest node can send has 100, what is only too much has
+less. One of 0 is held against nobody: a header from the future may just as well mean that our own clock is slow.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class Fault(Enum):
     BAD_BLOCK_MERKLE_ROOT = ("bad-block-merkle-root", 100)
     MUTATED_BLOCK = ("mutated-block", 100)
     BAD_TRANSACTION = ("bad-transaction", 100)
+    CORRUPTED_FRAMES = ("corrupted-frames", 50)
+    FLOODING = ("flooding", 50)
 
     @property
     def code(self) -> str:
@@ -52,7 +55,7 @@ class Fault(Enum):
 
     @property
     def penalty(self) -> int:
-        """Points of misbehaviour; 100 bans the peer at once."""
+        """Points of misbehaviour; 100 together are a ban."""
         return self.value[1]
 
 

@@ -17,7 +17,11 @@ from typing import cast
 
 import trio
 
-from phasegate.engine.config import Address, Config
+from phasegate.consensus.transactions import relayable
+from phasegate.engine.broadcast_search import search_back
+from phasegate.engine.broadcast_stages import BroadcastStatus, Stage
+from phasegate.engine.broadcasts import Broadcasts
+from phasegate.engine.config import Config
 from phasegate.engine.errors import leaves
 from phasegate.engine.events import (
     Broadcast,
@@ -28,22 +32,22 @@ from phasegate.engine.events import (
     Transition,
     Warned,
 )
-from phasegate.engine.hints import Hints
 from phasegate.engine.inquiry import Inquiry, Status
 from phasegate.engine.interpreter import Interpreter
 from phasegate.engine.lock_news import LockNews
 from phasegate.engine.locks import Locks
 from phasegate.engine.opening import open_store, repair_store
-from phasegate.engine.peers import Peer
+from phasegate.engine.peer_memory import PeerMemory
 from phasegate.engine.pool import Pool
 from phasegate.engine.progress import PHASES, Meter
 from phasegate.engine.recovery import Recovery, Strategy
 from phasegate.engine.requests import Ledger
-from phasegate.engine.seams import Seams, Writer
+from phasegate.engine.seams import Seams, Writer, proxied
 from phasegate.engine.sync import SyncBindings
+from phasegate.engine.vigil import Vigil
 from phasegate.engine.work import Live, Work, unwrapped
 from phasegate.statecharts.sync import SyncChart, SyncFacts
-from phasegate.store import AddWatch, RemoveWatch, StoreCorrupt, StoreError, Watermarks
+from phasegate.store import AddWatch, RemoveWatch, StoreCorrupt, StoreError, StoreFailed, Watermarks
 
 
 class ClientFailed(Exception):
@@ -64,11 +68,12 @@ class Client(Inquiry):
     def __init__(self, config: Config, seams: Seams | None = None) -> None:
         self.config = config
         self._seams = seams or Seams()
+        if config.proxy is not None:
+            self._seams = proxied(self._seams, config.proxy)
         self._events = Broadcast()
         self._recovery = Recovery()
         self._ledger = Ledger()
         self._live = Live()
-        self._hints = Hints()
         self._store, self._repaired = open_store(
             config.datadir, config.network, anchor=config.anchor, birthday=config.birthday
         )
@@ -86,26 +91,46 @@ class Client(Inquiry):
         enabled = {"mnlist": config.masternodes, "cfheaders": config.filters, "filters": config.filters}
         phases = tuple(p for p in PHASES if enabled.get(p, config.filters if p == "blocks" else True))
         self._meter = Meter(phases, config.network.dip3)
+        self.broadcasting = Broadcasts(self._writer, self._seams, self._events.publish, self._warn)
         locks = Locks(enabled=config.masternodes, per_peer=config.limits.in_flight["locks"])
         self._pool = Pool(
             config,
             self._seams,
             self._ledger,
-            known=lambda block: self._store.height_of(block) is not None,
+            known=self._knows,
             our_height=lambda: self._writer.marks.tip,
-            on_hint=self._hinted,
-            on_change=self._peers_changed,
+            on_hint=lambda peer: self._vigil.hinted(peer),
+            on_change=lambda: self._vigil.peers_changed(),
             warn=self._warn,
             locks=locks,
+            memory=PeerMemory(config, self._seams, self._writer, self._warn),
+            relayed=self.broadcasting.take,
         )
         self._work = Work(
-            config, self._seams, self._writer, self._pool, self._ledger, self._live, self._warn, self._rewound, locks
+            config,
+            self._seams,
+            self._writer,
+            self._pool,
+            self._ledger,
+            self._live,
+            self._warn,
+            self._rewound,
+            locks,
+            self.broadcasting,
         )
         self._lock_news = LockNews(self._work, self._events.publish)
         self._bindings = SyncBindings(self._work, self._recovery, self._meter, self._events.publish)
         self._interpreter = Interpreter(SyncChart, cast(SyncFacts, self._bindings.model), self._bindings)
+        self._vigil = Vigil(self._work, self._interpreter, self._events.publish, self.progress)
         self._writer.on_receipt = self._received
         self.last_progress = 0.0
+
+    def _knows(self, block: bytes) -> bool:
+        """Whether a block is stored; an unreadable disk knows nothing, and what it hints at is only asked for."""
+        try:
+            return self._store.height_of(block) is not None
+        except StoreFailed:
+            return False
 
     # -- running -------------------------------------------------------------------------------------------------
 
@@ -123,10 +148,19 @@ class Client(Inquiry):
             raise ClientFailed(str(broken)) from broken
         finally:
             self._ended = True
-            self._events.end()
-            self._store.close()
+            await self._close()
         if (crash := self._bindings.crashed) is not None:
             raise ClientFailed(f"{crash}{await self._repair(crash)}") from crash
+
+    async def _close(self) -> None:
+        """Store what is known of peers, end the events, and give the store back."""
+        try:
+            with trio.CancelScope(shield=True):
+                await self._pool.memory.save()
+        finally:
+            self._events.end()
+            self.broadcasting.end()
+            self._store.close()
 
     async def _repair(self, crash: Exception) -> str:
         """If damage in the closed store was the cause, go back below it, so that the next run can go on."""
@@ -145,7 +179,11 @@ class Client(Inquiry):
         async with trio.open_nursery() as nursery:
             await nursery.start(self._interpreter.run)
             await nursery.start(self._pool.run)
-            nursery.start_soon(self._tick)
+            nursery.start_soon(self._vigil.run)
+            nursery.start_soon(self.broadcasting.run, self._pool, lambda: self.state == "paused")
+            nursery.start_soon(
+                search_back, self._work, self.broadcasting, lambda: self.state == "synced", self._walk_for_broadcasts
+            )
             nursery.start_soon(self._lock_news.run, lambda: self.state == "paused")
             if self._repaired:
                 self._warn("store-repaired", self._repaired)
@@ -154,34 +192,8 @@ class Client(Inquiry):
             await self._interpreter.ended.wait()
             nursery.cancel_scope.cancel()
 
-    async def _tick(self) -> None:
-        """Ask the guards again at regular intervals, whatever else happens, and show how far we are."""
-        while True:
-            await trio.sleep(self.config.limits.tick)
-            for address in self._hints.due(self._writer.marks.tip_hash, trio.current_time()):
-                self._follow_hint(address)
-            if self.state == "synced" and self._work.locks.take_walk(self._writer.marks.tip_hash):
-                self._interpreter.post_nowait("rewalk", "a lock waits for quorums of the past")
-            self._interpreter.post_nowait("recover" if self.state == "degraded" else "advance")
-            if (progress := self.progress()) is not None:
-                self._events.publish(progress)
-
-    def _hinted(self, peer: Peer) -> None:
-        if self._hints.take(peer.address, self._writer.marks.tip_hash, trio.current_time()):
-            self._follow_hint(peer.address)
-            self._interpreter.post_nowait("advance")
-
-    def _follow_hint(self, address: Address) -> None:
-        """Have the peer at `address` asked again."""
-        for peer in [peer for peer in self._live.agreed if peer.address == address]:
-            del self._live.agreed[peer]
-        self._live.tip_hint = True
-
-    def _peers_changed(self) -> None:
-        """Have newcomers asked; who comes again and again while the tip stays the same has to wait, as for a hint."""
-        for peer in self._work.newcomers():
-            if self._hints.take(peer.address, self._writer.marks.tip_hash, trio.current_time()):
-                self._live.tip_hint = True
+    async def _walk_for_broadcasts(self) -> None:
+        await self._interpreter.post("rewalk", "a stored block may have a transaction that is being broadcast")
 
     def _received(self, before: Watermarks, after: Watermarks) -> None:
         now = trio.current_time()
@@ -207,6 +219,7 @@ class Client(Inquiry):
 
     def _rewound(self, old_tip: int, fork_height: int) -> None:
         self._meter.rewound()
+        self.broadcasting.rewound(fork_height)
         self._work.locks.rewound(self._store)
         self._events.publish(Rewound(self._seams.now(), old_tip, fork_height))
 
@@ -251,7 +264,29 @@ class Client(Inquiry):
             trio.BrokenResourceError: the client has ended.
         """
         await self._writer.commit([RemoveWatch(tuple(scripts))])
+        self.broadcasting.search_again()
         await self._interpreter.post("rewalk", "watch items removed")
+
+    async def broadcast(self, raw: bytes, *, until: Stage = Stage.ECHOED, timeout: float = 60.0) -> BroadcastStatus:
+        """Send a transaction to the network, and go on announcing it, over restarts, until it is mined.
+
+        Args:
+            raw: its whole serialisation [DIP2]; the caller has signed it.
+            until: return as soon as it has come so far; the broadcasting goes on afterwards.
+            timeout: seconds after which to return all the same.
+
+        Returns:
+            What is known then: the stage, and how many peers were told, fetched it, and announced it by themselves.
+            With one peer nobody can be the echo, so more than `Stage.FETCHED` takes a lock or a block. Without
+            filters peers are not asked to announce transactions, and no block is searched: then `FETCHED` is all.
+
+        Raises:
+            RefusedTransaction: no node would take it.
+            BroadcastLimit: too many are being broadcast.
+            StoreError: it could not be stored, or the client has ended.
+        """
+        txid = await self.broadcasting.add(relayable(raw))
+        return await self.broadcasting.outcome(txid, until, timeout)
 
     async def pause(self) -> None:
         """Stop all activities until `resume`; peers stay connected.

@@ -49,6 +49,7 @@ class Config:
         watch: scriptPubKeys to add to the stored watch items.
         masternodes: whether to download masternode lists.
         filters: whether to download filters, and with them matching blocks.
+        relay: whether to hear of transactions that are in no block yet even without filters, for the echo of one's own.
         anchor: the trusted block that a new store begins with, instead of the genesis block.
         birthday: the first height whose filter is wanted, what is watched cannot be older; None: what the store has, in
             a new one the first block.
@@ -68,6 +69,7 @@ class Config:
     watch: tuple[bytes, ...] = ()
     masternodes: bool = True
     filters: bool = True
+    relay: bool = False
     anchor: Anchor | None = None
     birthday: int | None = None
     min_chainwork: int | None = None

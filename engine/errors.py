@@ -7,7 +7,7 @@ activity, decides what follows.
 
 from __future__ import annotations
 
-from enum import Enum
+from phasegate.statecharts.policy import Reason
 
 
 class ConfigError(ValueError):
@@ -18,19 +18,8 @@ class LocalProtocolError(RuntimeError):
     """phasegate broke its own rules, for instance by asking for data that does not belong to the active phase."""
 
 
-class FailureKind(Enum):
-    """Why an activity could not go on; the recovery policy has a row for each."""
-
-    NO_PEER = "no-peer"
-    NO_CAPABLE_PEER = "no-capable-peer"
-    PEER_SILENT = "peer-silent"
-    PEER_LOST = "peer-lost"
-    PEER_LIED = "peer-lied"
-    STALLED = "stalled"
-    ALL_BANNED = "all-banned"
-    DISPUTED = "disputed"
-    NOT_ENOUGH_WORK = "not-enough-work"
-    UNSOUND = "unsound"
+FailureKind = Reason
+"""Why an activity could not go on; the recovery policy has rows for each."""
 
 
 class Failure(Exception):

@@ -74,6 +74,23 @@ class InstantLocked:
 
 
 @attrs.frozen
+class BroadcastMoved:
+    """A transaction of our own (txid in wire order) has come to another `stage`, or more peers know of it.
+
+    `stage` is a value of `Stage`; `announced`, `fetched` and `echoed` count peers; `height` is that of its block.
+    """
+
+    time: float
+    txid: bytes
+    stage: str
+    announced: int
+    fetched: int
+    echoed: int
+    height: int | None
+    reason: str
+
+
+@attrs.frozen
 class Rewound:
     """Stored headers above `fork_height` were replaced by a better branch."""
 
@@ -98,7 +115,9 @@ class Lagged:
     count: int
 
 
-Event = Transition | Progress | TransactionFound | ChainLocked | InstantLocked | Rewound | Warned | Lagged
+Event = (
+    Transition | Progress | TransactionFound | ChainLocked | InstantLocked | BroadcastMoved | Rewound | Warned | Lagged
+)
 
 
 class Subscription:

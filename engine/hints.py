@@ -45,3 +45,10 @@ class Hints:
     def due(self, tip: bytes, now: float) -> list[Address]:
         """The addresses whose kept hints are to be followed now."""
         return [address for address, entry in self._patience.items() if entry.kept and self.take(address, tip, now)]
+
+    def forget(self, tip: bytes) -> None:
+        """Forget whose hints came at another tip, unless one is kept."""
+        self._patience = {at: entry for at, entry in self._patience.items() if entry.kept or entry.tip == tip}
+
+    def __len__(self) -> int:
+        return len(self._patience)

@@ -9,6 +9,7 @@ import trio
 
 from phasegate.consensus.params import Network
 from phasegate.engine.config import Config
+from phasegate.engine.errors import FailureKind
 from phasegate.engine.events import Progress
 from phasegate.engine.facts import Facts
 from phasegate.engine.interpreter import Interpreter
@@ -32,11 +33,19 @@ RECOVERING = ("backoff", "restarting", "switching", "waiting")
 
 @attrs.frozen
 class Status:
-    """Where a client stands: the chart's state, why (when it is not simply going on), and the stored marks."""
+    """Where a client stands.
+
+    Args:
+        state: of the chart.
+        reason: why, when it is not simply going on.
+        marks: what is stored.
+        search: whom it is searching for, in one line; "" while nobody is missing.
+    """
 
     state: str
     reason: str
     marks: Watermarks
+    search: str = ""
 
 
 class Inquiry:
@@ -75,6 +84,11 @@ class Inquiry:
         return self.recovering or (self.state in PHASES and self._recovery.attempt > 0)
 
     @property
+    def disk_refuses(self) -> bool:
+        """Whether it is the disk that it struggles with."""
+        return self.struggling and self._recovery.kind is FailureKind.DISK
+
+    @property
     def hopeless(self) -> str:
         """Why no configured peer can be had any more in this run; "" while there is hope."""
         return self._pool.hopeless
@@ -87,7 +101,7 @@ class Inquiry:
             reason = self._recovery.detail
         elif self.state == "failed" and self._bindings.crashed is not None:
             reason = str(self._bindings.crashed)
-        return Status(self.state, reason, self._writer.marks)
+        return Status(self.state, reason, self._writer.marks, self._pool.search)
 
     @property
     def chainlock(self) -> tuple[int, bytes] | None:

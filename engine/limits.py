@@ -5,10 +5,13 @@ All durations are seconds. The mappings have a key for each phase, and `locks` f
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
 import attrs
+
+from phasegate.engine.errors import ConfigError
 
 MIB = 1 << 20
 
@@ -29,14 +32,14 @@ class Limits:
     together, `rate` how many may be sent in a second (a token bucket that holds one second's worth, at least one),
     `batch` the items of one request (Core answers at most 2000 filter headers and 1000 filters). `window` caps the
     batches of a download that are under way or wait in memory for their turn to be stored, over all peers together;
-    `hold_bytes` what those may take in memory. A batch that is under way for `steal_after` is asked of a second peer
-    too, if one is idle; the first answer counts.
+    `hold_bytes` what those may take in memory. A batch that is under way for `steal_after`, and for twice
+    as long as others took, is asked of a second peer too, if one is idle; the first answer counts.
 
-    Patience. `idle_timeout` is how long a request may go without any sign of its answer, doubled after each silence up
-    to `idle_cap`; a connection is lost when a ping, sent each `ping_interval`, has no answer by the next. A headers
-    phase waits `gather_time` for the other peers when the first one is ready; guards are asked each `tick`. A retry of
-    a phase waits `backoff_first`, doubled up to `backoff_cap`, with jitter. A degraded client with a ready peer tries
-    again after `backoff_cap`. `switch_timeout` is how long the recovery by another peer waits for one.
+    Patience. `idle_timeout` is how long a request may go without any sign of its answer, doubled up to `idle_cap` where
+    silence is not one peer's alone; a connection is lost when a ping, sent each `ping_interval`, has no answer by the
+    next. A headers phase waits `gather_time` for the other peers when the first one is ready; guards are asked each
+    `tick`. A retry of a phase waits `backoff_first`, doubled up to `backoff_cap`, with jitter. A degraded client with a
+    ready peer tries again after `backoff_cap`. `switch_timeout` is how long the recovery by another peer waits for one.
 
     Peers. `max_peers` connections are kept, at least `filter_peers` of them to nodes that serve compact filters; a lost
     address is tried again after `reconnect_first`, doubled each time up to `reconnect_cap`, with jitter, or up to
@@ -74,7 +77,7 @@ class Limits:
 
     chatter_rate: float = 200.0
     chatter_burst: int = 4000
-    chatter_bytes: float = 0.5 * MIB
+    chatter_bytes: float = MIB / 16
     chatter_burst_bytes: int = 8 * MIB
     chatter_patience: float = 60.0
 
@@ -87,7 +90,39 @@ class Limits:
     rate: Mapping[str, float] = attrs.field(
         factory=lambda: _by_phase(headers=200, mnlist=200, cfheaders=500, filters=500, blocks=500, locks=200)
     )
-    batch: Mapping[str, int] = attrs.field(factory=lambda: _counts(cfheaders=2000, filters=1000, blocks=16))
+    batch: Mapping[str, int] = attrs.field(factory=lambda: _counts(cfheaders=2000, filters=1000, blocks=4))
     window: int = 16
     hold_bytes: int = 32 * MIB
     steal_after: float = 5.0
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse figures with which nothing could go on, or that a node would punish.
+
+        Raises:
+            ConfigError: naming the figure, and what it may be.
+        """
+        for name in attrs.fields_dict(type(self)):
+            value = getattr(self, name)
+            for key, figure in value.items() if isinstance(value, Mapping) else [("", value)]:
+                _check(f"{name}[{key}]" if key else name, figure, MOST_OF_A_BATCH[key] if name == "batch" else math.inf)
+        missing = {name: set(PHASES_ASKED) - set(getattr(self, name)) for name in ("in_flight", "concurrency", "rate")}
+        for name, keys in missing.items():
+            if keys:
+                raise ConfigError(f"limits: {name} lacks {', '.join(sorted(keys))}")
+
+
+PHASES_ASKED = ("headers", "mnlist", "cfheaders", "filters", "blocks", "locks")
+"""Who asks peers for anything."""
+MOST_OF_A_BATCH: Mapping[str, int] = MappingProxyType({"cfheaders": 2000, "filters": 1000, "blocks": 50_000})
+"""What one request may ask for: beyond it a node hangs up [BIP157], or punishes [Core protocol.h MAX_INV_SZ]."""
+_MAY_BE_ZERO = ("gather_time", "filter_peers", "steal_after", "sleep_gap")
+_MAY_BE_ENDLESS = ("steal_after", "ping_interval", "stale_after", "feeler_interval")
+
+
+def _check(name: str, figure: float, most: float) -> None:
+    if math.isnan(figure) or figure < 0 or (figure == 0 and name not in _MAY_BE_ZERO):
+        raise ConfigError(f"limits: {name} {figure} is not more than 0")
+    if figure > most:
+        raise ConfigError(f"limits: {name} {figure} is more than {most}")
+    if math.isinf(figure) and name not in _MAY_BE_ENDLESS:
+        raise ConfigError(f"limits: {name} has to be a number")

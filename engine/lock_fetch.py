@@ -16,20 +16,22 @@ if TYPE_CHECKING:
     from phasegate.engine.requests import Errands
     from phasegate.engine.work import Work
 
-LOOK_EVERY = 2.0
-"""Seconds after which the offers are looked at though nothing is known to have changed."""
+LOOK_EVERY, LOOK_SELDOM = 2.0, 60.0
+"""Seconds after which the offers are looked at though nothing is known to have changed: when there are some; none."""
 
 
 async def fetch_locks(work: Work, resting: Callable[[], bool]) -> None:
     """Fetch until cancelled; `resting` says whether the client is paused, then nothing is asked for."""
     locks = work.locks
-    with work.ledger.errand(locks.per_peer, work.limits.idle_timeout) as desk:
+    limits = work.limits
+    most, rate = limits.concurrency["locks"], limits.rate["locks"]
+    with work.ledger.errand(locks.per_peer, limits.idle_timeout, concurrency=most, rate=rate) as desk:
         async with trio.open_nursery() as nursery:
             while True:
                 changed = locks.changed
                 while not resting() and (chosen := locks.offers.take()) is not None:
                     nursery.start_soon(_fetch, locks, desk, *chosen)
-                with trio.move_on_after(LOOK_EVERY):
+                with trio.move_on_after(LOOK_EVERY if locks.offers.items else LOOK_SELDOM):
                     await changed.wait()
 
 

@@ -15,15 +15,18 @@ from phasegate.consensus.faults import PeerMisbehaved
 from phasegate.consensus.locks import ChainLock, InstantLock
 from phasegate.engine.lock_checks import Covered, Examination, NotYet
 from phasegate.engine.lock_queue import Entry
-from phasegate.store import Change, RecordChainLock, RecordInstantLock, Store
+from phasegate.store import Change, RecordChainLock, RecordInstantLock, Store, StoreFailed
 
 if TYPE_CHECKING:
     from phasegate.engine.work import Work
 
-LOOK_EVERY = 2.0
-"""Seconds after which the queue is gone through though nothing is known to have changed."""
+LOOK_EVERY, LOOK_SELDOM = 2.0, 60.0
+"""Seconds after which the queue is gone through though nothing is known to have changed: at first, and at most."""
 MOST_WANTED = 16
 """Quorum sets that may be wanted at a time on behalf of waiting locks."""
+
+LONGEST_REST = 600.0
+"""Seconds that nothing is judged at most after the disk has refused to take a verdict."""
 
 OnVerified = Callable[[ChainLock | InstantLock], None]
 Record = RecordChainLock | RecordInstantLock
@@ -37,13 +40,14 @@ async def judge_locks(work: Work, resting: Callable[[], bool], on_verified: OnVe
         resting: whether the client is paused: then nothing is judged.
         on_verified: called with each lock that has been recorded.
     """
-    judge, locks = LockJudge(work, on_verified), work.locks
+    judge, locks, pause = LockJudge(work, on_verified), work.locks, LOOK_EVERY
     while True:
         changed = locks.changed
         if not resting():
             await judge.look()
-        with trio.move_on_after(LOOK_EVERY) as patience:
+        with trio.move_on_after(pause) as patience:
             await changed.wait()
+        pause = min(LOOK_SELDOM, 2 * pause) if patience.cancelled_caught else LOOK_EVERY
         if patience.cancelled_caught:
             locks.queue.look_again()
 
@@ -56,9 +60,13 @@ class LockJudge:
         self._locks = work.locks
         self._on_verified = on_verified
         self._warned = False
+        self._refusals = 0
+        self._resting_until = float("-inf")
 
     async def look(self) -> None:
         """Judge what is due, and note the quorum sets that are wanted for what cannot be judged yet."""
+        if trio.current_time() < self._resting_until:
+            return
         whole, examination = self._locks.queue.all_due, Examination(self._work)
         wanted: dict[int, None] = {}
         with self._locks.look() as due:
@@ -98,7 +106,13 @@ class LockJudge:
             recorded.extend([record] if _fits(self._work.store, record) else [])
             return recorded
 
-        await self._work.writer.commit_fresh(fresh)
+        try:
+            await self._work.writer.commit_fresh(fresh)
+        except StoreFailed:  # the lock waits on, and is judged again, more and more rarely as long as the disk refuses
+            self._refusals += 1
+            self._resting_until = trio.current_time() + min(LONGEST_REST, 2.0**self._refusals)
+            return
+        self._refusals = 0
         if recorded:
             self._locks.queue.remove(entry)
             self._locks.recent.put(entry)

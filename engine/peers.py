@@ -1,8 +1,8 @@
 """One peer: a `PeerChart` executed by the interpreter, around one connection.
 
 The chart says what may follow what; the activities here open the stream, shake hands, carry messages both ways and
-close. What comes in goes to the pool, which knows whose business it is. What goes out passes a bounded queue with one
-writer, so that a phase that is cancelled never leaves half a frame on the wire.
+close. What comes in goes to the pool, which knows whose business it is, and what nobody asked for is paid for out of an
+allowance (`engine/chatter.py`). What goes out passes a bounded queue with one writer (`engine/outgoing.py`).
 """
 
 from __future__ import annotations
@@ -10,59 +10,81 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
+from enum import Enum
 from typing import TYPE_CHECKING
 
 import attrs
 import trio
 
 from phasegate.consensus.faults import PeerMisbehaved
+from phasegate.engine.chatter import Chatter
 from phasegate.engine.config import Address, Limits
 from phasegate.engine.errors import leaves
 from phasegate.engine.interpreter import Bindings, Interpreter, Post, Step, activity
+from phasegate.engine.keep_alive import KeepAlive
+from phasegate.engine.outgoing import Outgoing
 from phasegate.engine.seams import Seams
 from phasegate.p2p.compressed import max_headers2
 from phasegate.p2p.connection import Connection, ConnectionLost
 from phasegate.p2p.handshake import Handshake, HandshakeRefused, PeerInfo, agent_on, devnet_name, our_version
 from phasegate.p2p.messages import Message, Ping, Pong, Services
+from phasegate.p2p.proxy import ProxyFailed
 from phasegate.statecharts.peer import PeerChart
 
 if TYPE_CHECKING:
     from phasegate.consensus.params import Network
 
-OUTGOING = 64
-"""Messages that may wait to be written to one peer."""
-CLOSING_TIME = 2.0
+CLOSING_TIME = 1.0
 """Seconds a connection may take to close."""
+
+
+class Role(Enum):
+    """What a connection is for; a seed is only asked for addresses."""
+
+    CONFIGURED = "configured"
+    OUTBOUND = "outbound"
+    FEELER = "feeler"
+    SEED = "seed"
 
 
 @attrs.frozen
 class PeerContext:
-    """What every peer of a pool shares; `relay`: peers are asked to announce transactions and InstantSend locks."""
+    """What every peer of a pool shares.
+
+    `on_message` tells whether the message was asked for. `relay`: peers are asked to announce transactions and
+    InstantSend locks. `gossip`: addresses are wanted, in the newer form [BIP155].
+    """
 
     network: Network
     limits: Limits
     seams: Seams
     our_height: Callable[[], int]
-    on_message: Callable[[Peer, Message], None]
+    on_message: Callable[[Peer, Message], bool]
     on_ready: Callable[[Peer], None]
     on_gone: Callable[[Peer], None]
     relay: bool = False
+    gossip: bool = False
 
 
 class Peer:
     """A connection to one address, from the attempt to connect until it is closed.
 
     `gone` says why the peer can no longer be asked ("" while it can), `fault` what it did wrong if it did, `answers`
-    how many of our requests it has answered.
+    how many of our requests it has answered, `ready_at` since when (Trio's time) it could be asked, `news_at` when it
+    last announced a block that was news, `unreached_by_proxy` whether the proxy, and not the node, was to blame.
     """
 
-    def __init__(self, address: Address, context: PeerContext) -> None:
+    def __init__(self, address: Address, context: PeerContext, role: Role = Role.CONFIGURED) -> None:
         self.address = address
+        self.role = role
         self.info: PeerInfo | None = None
         self.gone = ""
         self.refusal = ""
         self.fault: PeerMisbehaved | None = None
         self.was_ready = False
+        self.ready_at = 0.0
+        self.news_at = float("-inf")
+        self.unreached_by_proxy = False
         self.answers = 0
         self._bindings = _PeerBindings(self, context)
         self._interpreter = Interpreter(PeerChart, self._bindings.model, self._bindings)
@@ -90,6 +112,11 @@ class Peer:
         return 0 if connection is None else connection.arriving(command)
 
     @property
+    def required_services(self) -> int:
+        """Without which this peer is refused: who is only asked for addresses needs none."""
+        return Services.NETWORK if self.role in (Role.CONFIGURED, Role.OUTBOUND) else 0
+
+    @property
     def serves_filters(self) -> bool:
         """Whether the peer announced compact filters (BIP157 service bit 64)."""
         return self.info is not None and bool(self.info.services & Services.COMPACT_FILTERS)
@@ -106,9 +133,26 @@ class Peer:
         """The height that the peer announced in its version message; a hint, never a fact."""
         return 0 if self.info is None else self.info.start_height
 
+    @property
+    def throttled(self) -> float:
+        """Seconds for which this peer was read more slowly than it talked."""
+        return self._bindings.chatter.throttled
+
     async def send(self, message: Message) -> None:
         """Queue a message for this peer; waits while its queue is full."""
-        await self._bindings.outgoing.send(message)
+        await self._bindings.outgoing.put(message, self._size(message))
+
+    def send_nowait(self, message: Message) -> bool:
+        """Queue a message for this peer if its queue has room; whether it had."""
+        return self._bindings.outgoing.put_nowait(message, self._size(message))
+
+    def _size(self, message: Message) -> int:
+        connection = self._bindings.connection
+        return 0 if connection is None else len(message.to_payload(connection.version))
+
+    def probe(self) -> None:
+        """Have the peer prove soon that it is still there, or lose it."""
+        self._bindings.keep_alive.probe()
 
     def leave(self, why: str, fault: PeerMisbehaved | None = None) -> None:
         """Stop asking this peer, now, and have its connection closed."""
@@ -140,14 +184,16 @@ class _PeerBindings(Bindings):
         self.connection: Connection | None = None
         self._peer = peer
         self._context = context
-        self._pongs = 0
-        self.outgoing, self._to_write = trio.open_memory_channel[Message](OUTGOING)
+        self.outgoing = Outgoing()
+        self.chatter = Chatter(context.limits)
+        self.keep_alive = KeepAlive(context.limits, context.seams.random, peer.send, lambda: peer.bytes_in)
 
     def classify(self, state: str, error: Exception) -> Post | None:
         """A peer that misbehaves, a connection that breaks or does not open: the peer is lost, with the reason."""
         causes = leaves(error)
         if not all(isinstance(cause, (PeerMisbehaved, ConnectionLost, OSError)) for cause in causes):
             return None
+        self._peer.unreached_by_proxy = any(isinstance(cause, ProxyFailed) for cause in causes)
         lies = [cause for cause in causes if isinstance(cause, PeerMisbehaved)]
         self._peer.fault = self._peer.fault or next(iter(lies), None)
         return Post("lost", str(lies[0]) if lies else _why(state, causes[0]))
@@ -183,10 +229,10 @@ class _PeerBindings(Bindings):
             time=int(seams.now()),
             nonce=seams.random.getrandbits(64),
             start_height=self._context.our_height(),
-            relay=self._context.relay,
+            relay=self._context.relay and self._peer.role is not Role.FEELER,
             user_agent=agent_on(network),
         )
-        handshake = Handshake(ours, devnet=devnet_name(network))
+        handshake = Handshake(ours, self._context.gossip, self._peer.required_services, devnet=devnet_name(network))
         for message in handshake.start():
             await connection.send(message)
         while not handshake.complete:
@@ -199,37 +245,33 @@ class _PeerBindings(Bindings):
     @activity()
     async def serve(self) -> None:
         self._peer.was_ready = True
+        self._peer.ready_at = trio.current_time()
         self._context.on_ready(self._peer)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._write)
-            nursery.start_soon(self._keep_alive)
+            nursery.start_soon(self.keep_alive.run)
             await self._read()
 
     async def _read(self) -> None:
         connection = self._open()
         while True:
             message = await connection.receive()
-            if isinstance(message, Ping):
-                await self.outgoing.send(Pong(message.nonce))
-            elif isinstance(message, Pong):
-                self._pongs += 1
-            elif not self._peer.gone:
-                self._context.on_message(self._peer, message)
+            if not await self._asked_for(message):
+                await trio.sleep(self.chatter.spend(connection.last_size, trio.current_time()))
+
+    async def _asked_for(self, message: Message) -> bool:
+        """Take a message; whether it is an answer to something of ours."""
+        if isinstance(message, Ping):
+            await self._peer.send(Pong(message.nonce))
+            return False
+        if isinstance(message, Pong):
+            return self.keep_alive.take(message)
+        return not self._peer.gone and self._context.on_message(self._peer, message)
 
     async def _write(self) -> None:
         connection = self._open()
-        async for message in self._to_write:
-            await connection.send(message)
-
-    async def _keep_alive(self) -> None:
         while True:
-            await trio.sleep(self._context.limits.ping_interval)
-            before = self._pongs
-            with trio.move_on_after(self._context.limits.ping_interval):
-                await self.outgoing.send(Ping(self._context.seams.random.getrandbits(64)))
-                await trio.sleep_forever()
-            if self._pongs == before:
-                raise ConnectionLost(f"no pong within {self._context.limits.ping_interval:g} s")
+            await connection.send(await self.outgoing.take())
 
     @activity(then="done")
     async def close_stream(self) -> None:
@@ -250,11 +292,13 @@ def _why(state: str, error: BaseException) -> str:
     if isinstance(error, OSError) and error.__cause__ is not None:  # happy eyeballs: each attempt has its own reason
         causes = leaves(error.__cause__)
         reasons = {os.strerror(cause.errno) for cause in causes if isinstance(cause, OSError) and cause.errno}
+        reasons = {reason for reason in reasons if reason not in line}
         return f"{line}: {', '.join(sorted(reasons))}" if reasons else line
     return line
 
 
-def reconnect_delay(attempt: int, limits: Limits, seams: Seams) -> float:
-    """Seconds before the `attempt`-th reconnection (from 1): doubled up to a cap, with jitter."""
-    ceiling = min(limits.reconnect_cap, limits.reconnect_first * math.pow(2.0, min(attempt - 1, 30)))
+def reconnect_delay(attempt: int, limits: Limits, seams: Seams, cap: float | None = None) -> float:
+    """Seconds before the `attempt`-th reconnection (from 1): doubled up to `cap`, with jitter."""
+    ceiling = limits.reconnect_cap if cap is None else cap
+    ceiling = min(ceiling, limits.reconnect_first * math.pow(2.0, min(attempt - 1, 30)))
     return ceiling * (0.5 + seams.random.random() / 2)

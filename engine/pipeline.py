@@ -2,55 +2,90 @@
 
 `fetch(peer, job)` brings and verifies the result of one job, whichever order they come in. `apply(job, result)` is
 called for each job in the order given, one at a time. A job whose peer is lost, silent or caught lying goes back to the
-queue for the others; the peer is dropped or banned. An idle peer gets the lowest job that is open, and none that is
-`window` or more ahead of what has been applied, so that memory stays bounded however fast the peers are. Of several
-idle peers the first in the given order is preferred: a download of few jobs is the first peer's.
+queue for the others; the peer is dropped or banned.
+
+The lowest open job goes to an idle peer, as `staff` ranks them. None is given out that is `window` or more ahead of
+what has been applied, nor one for which `holding` sees no room. The job that all wait for is always let in.
+
+A job that was with one peer for `steal_after`, and for twice as long as such jobs take now, is overdue: an idle peer is
+asked for it too, the first result counts, and the other fetch is cancelled. The job that all wait for comes first,
+before any that is open; the others follow when none is open any more. Who was asked earlier and lost has been outrun.
+Where everything takes long nothing is overdue for long, so a slow line is not filled with the same things twice.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Awaitable, Callable, Sequence
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
+from statistics import median
 from typing import Generic, TypeVar
 
+import attrs
 import trio
 
 from phasegate.consensus.faults import PeerMisbehaved
 from phasegate.engine.errors import PeerGone
+from phasegate.engine.holding import Holding
 from phasegate.engine.peers import Peer
+from phasegate.engine.staff import Staff
 from phasegate.engine.work import Work, unwrapped
 
 J = TypeVar("J")
 R = TypeVar("R")
+Choice = Sequence[Peer] | Callable[[], Sequence[Peer]]
+
+RECENT = 16
+"""Results from which it is told how long the next ones will take."""
+RACERS = 2
+"""Peers that may be at the same job."""
 
 
 async def in_order(
     work: Work,
-    peers: Sequence[Peer],
+    peers: Choice,
     jobs: Sequence[J],
     fetch: Callable[[Peer, J], Awaitable[R]],
     apply: Callable[[J, R], Awaitable[None]],
     *,
     per_peer: int,
+    size: Callable[[R], int] | None = None,
 ) -> None:
     """Do all `jobs`.
 
     Args:
         work: the workbench.
-        peers: who may be asked.
+        peers: who may be asked; a function is asked again whenever the pool has changed, so that newcomers join.
         jobs: in the order in which they are to be applied.
         fetch: brings one verified result; may raise PeerGone or PeerMisbehaved.
         apply: stores one result.
         per_peer: jobs under way to one peer.
+        size: the bytes that a result takes in memory; without it they are not counted.
 
     Raises:
-        Failure: no peer of `peers` is left and jobs are not done.
+        Failure: no peer of `peers` is left and jobs are not done; or `peers` raised it at the first call.
     """
+    choose = peers if callable(peers) else lambda: peers
     with unwrapped():
         async with trio.open_nursery() as nursery:
-            line = _Line(work, jobs, fetch, nursery, [peer for _ in range(per_peer) for peer in peers])
+            line = _Line(work, Staff(work, choose, per_peer), jobs, fetch, nursery, size)
+            if callable(peers):
+                nursery.start_soon(line.follow)
             for index, job in enumerate(jobs):
                 await apply(job, await line.result(index))
+            nursery.cancel_scope.cancel()
+
+
+@attrs.define(eq=False)
+class _Fetch:
+    """One peer at one job."""
+
+    peer: Peer
+    index: int
+    began: float
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
 
 class _Line(Generic[J, R]):
@@ -59,48 +94,132 @@ class _Line(Generic[J, R]):
     def __init__(
         self,
         work: Work,
+        staff: Staff,
         jobs: Sequence[J],
         fetch: Callable[[Peer, J], Awaitable[R]],
         nursery: trio.Nursery,
-        slots: Sequence[Peer],
+        size: Callable[[R], int] | None,
     ) -> None:
         self._work = work
+        self._staff = staff
         self._jobs = jobs
         self._fetch = fetch
         self._nursery = nursery
-        self._rank = {peer: rank for rank, peer in enumerate(dict.fromkeys(slots))}
-        self._idle = list(slots)
-        self._busy = 0
+        self._held = Holding(work.limits.hold_bytes, size)
         self._open = list(range(len(jobs)))
+        self._under_way: dict[int, list[_Fetch]] = {}
         self._results: dict[int, R] = {}
-        self._applied = 0
+        self._head = 0
+        self._taken = -1
+        self._times: deque[float] = deque(maxlen=RECENT)
         self._moved = trio.Event()
 
     async def result(self, index: int) -> R:
         """The result of the job at `index`, all before it having been applied."""
-        self._applied = index
+        self._head = index
+        self._held.applied()
         self._hand_out()
         while index not in self._results:
-            if not self._busy:
+            if not self._under_way:
                 raise self._work.no_peer()
-            await self._moved.wait()
+            moved = self._moved
+            with trio.move_on_at(self._next_race()):
+                await moved.wait()
+            self._hand_out()
+        self._taken = index
+        self._held.take(index)
         return self._results.pop(index)
 
-    def _hand_out(self) -> None:
-        """Give open jobs, lowest first, to idle peers, first in rank first, as far as the window allows."""
-        self._idle = sorted((peer for peer in self._idle if not peer.gone), key=self._rank.__getitem__)
-        while self._idle and self._open and self._open[0] < self._applied + self._work.limits.window:
-            self._busy += 1
-            self._nursery.start_soon(self._do, self._idle.pop(0), heapq.heappop(self._open))
+    async def follow(self) -> None:
+        """Take in the peers that come, until cancelled."""
+        while True:
+            await self._work.pool.changed()
+            self._staff.look_again()
+            self._hand_out()
+            self._stir()
 
-    async def _do(self, peer: Peer, index: int) -> None:
-        try:
-            with self._work.blame(peer):
-                self._results[index] = await self._fetch(peer, self._jobs[index])
-        except (PeerGone, PeerMisbehaved):
-            heapq.heappush(self._open, index)
-        self._busy -= 1
-        self._idle.append(peer)
+    def _hand_out(self) -> None:
+        """Give idle peers what there is to do."""
+        while (choice := self._choice()) is not None:
+            self._start(*choice)
+
+    def _choice(self) -> tuple[Peer, int] | None:
+        """Who does what next; None when nobody can, or nothing has to be done."""
+        if idle := self._staff.idle():
+            for index in self._wanted():
+                racing = [fetch.peer for fetch in self._under_way.get(index, ())]
+                for peer in idle:
+                    if peer not in racing:
+                        return peer, index
+        return None
+
+    def _wanted(self) -> Iterator[int]:
+        """What could be given to a peer now, the most urgent first."""
+        if self._is_overdue(self._head):
+            yield self._head
+        has_room = self._held.has_room(sum(map(len, self._under_way.values())))
+        within = self._head + (self._work.limits.window if has_room else 1)
+        if self._open and self._open[0] < within:
+            yield self._open[0]
+        if has_room:
+            yield from filter(self._is_overdue, sorted(self._under_way))
+
+    def _is_done(self, index: int) -> bool:
+        return index <= self._taken or index in self._results
+
+    def _is_overdue(self, index: int) -> bool:
+        return self._may_race(index) and self._due(index) <= trio.current_time()
+
+    def _may_race(self, index: int) -> bool:
+        return 0 < len(self._under_way.get(index, ())) < RACERS and not self._is_done(index)
+
+    def _due(self, index: int) -> float:
+        """When the job at `index`, which is under way, is overdue."""
+        usual = median(self._times) if self._times else 0.0
+        return self._under_way[index][0].began + max(self._work.limits.steal_after, 2 * usual)
+
+    def _next_race(self) -> float:
+        """When the next job will be overdue; those that are already wait for a peer."""
+        times = [self._due(index) for index in self._under_way if self._may_race(index)]
+        return min([time for time in times if time > trio.current_time()], default=math.inf)
+
+    def _start(self, peer: Peer, index: int) -> None:
+        if self._open and self._open[0] == index:
+            heapq.heappop(self._open)
+        fetch = _Fetch(peer, index, trio.current_time())
+        self._under_way.setdefault(index, []).append(fetch)
+        self._staff.load[peer] += 1
+        self._nursery.start_soon(self._do, fetch)
+
+    async def _do(self, fetch: _Fetch) -> None:
+        with suppress(PeerGone, PeerMisbehaved), fetch.scope, self._work.blame(fetch.peer):
+            result = await self._fetch(fetch.peer, self._jobs[fetch.index])
+            if not self._is_done(fetch.index):
+                self._put(fetch, result)
+        self._end(fetch)
+
+    def _put(self, fetch: _Fetch, result: R) -> None:
+        """The first result of a job: whoever else is at it need not go on."""
+        self._results[fetch.index] = result
+        self._held.put(fetch.index, result)
+        self._times.append(trio.current_time() - fetch.began)
+        self._staff.did(fetch.peer)
+        for other in self._under_way[fetch.index]:
+            if other is not fetch:
+                other.scope.cancel()
+            if other.began < fetch.began:
+                self._staff.lost_race(other.peer)
+
+    def _end(self, fetch: _Fetch) -> None:
+        self._staff.load[fetch.peer] -= 1
+        self._under_way[fetch.index].remove(fetch)
+        if not self._under_way[fetch.index]:
+            del self._under_way[fetch.index]
+            if not self._is_done(fetch.index):
+                heapq.heappush(self._open, fetch.index)
         self._hand_out()
+        self._stir()
+
+    def _stir(self) -> None:
         self._moved.set()
         self._moved = trio.Event()

@@ -1,37 +1,42 @@
-"""The peers of one client: connected all at once, reconnected when lost, banned for the run when they lie.
+"""The peers of one client: who is ready, who is banned, and whose business a message is.
 
-The pool also decides whose business a message is: an answer goes to the ledger, an announcement of a block that is
-not stored becomes a hint that leads to `headers`, ChainLocks and InstantSend locks, announced or sent, go to `Locks`,
-and the rest is dropped.
+`engine/outbound.py` connects, `engine/company.py` lets go; here the connections come together. An answer goes to the
+ledger, an announcement of a block that is not stored becomes a hint that leads to `headers`, ChainLocks and InstantSend
+locks, announced or sent, go to `Locks`, addresses to the address book, what concerns transactions of our own to
+`relayed`, and the rest is dropped. Who misbehaves is dropped and has it held against its address; who has done enough
+of it is banned for a while.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import trio
 
 from phasegate.consensus.faults import PeerMisbehaved
-from phasegate.consensus.x11 import HEADER_SIZE, x11
+from phasegate.engine.announcements import ANSWERS, LOCKS, announces_news
+from phasegate.engine.company import Company
 from phasegate.engine.config import Address, Config
-from phasegate.engine.peers import Peer, PeerContext, reconnect_delay
-from phasegate.engine.recovery import backoff
+from phasegate.engine.gossip import Gossip
+from phasegate.engine.outbound import TOLD, Outbound
+from phasegate.engine.peer_memory import PeerMemory
+from phasegate.engine.peers import Peer, PeerContext, Role
+from phasegate.engine.prospects import Prospects
 from phasegate.engine.requests import Ledger
 from phasegate.engine.seams import Seams
-from phasegate.p2p.messages import ClSig, Headers, Inv, InvType, IsdLock, Message
+from phasegate.engine.seeding import Seeding
+from phasegate.p2p.messages import Addr, AddrV2, ClSig, GetData, Inv, IsdLock, Message
+from phasegate.p2p.reputation import Ban
 
 if TYPE_CHECKING:
+    from collections import Counter
+
     from phasegate.engine.locks import Locks
 
-LOCKS = frozenset({"clsig", "isdlock"})
-ANSWERS = LOCKS | frozenset(
-    {"headers", "headers2", "mnlistdiff", "qrinfo", "cfheaders", "cfilter", "cfcheckpt", "block", "notfound", "tx"}
-)
-"""Messages that only make sense as the answer to a request of ours; a lock is as good when nobody asked for it."""
-
-ANNOUNCED = 16
-"""The newest items of one announcement, which are looked up; nodes announce their tip last."""
+GREETED = 5.0
+"""Seconds that a walk waits at most for the first peers."""
 
 
 class Pool:
@@ -44,6 +49,8 @@ class Pool:
         on_change: called when the set of ready peers changed.
         warn: called with a stable code and a line for the user.
         locks: takes announced and unasked ChainLocks and InstantSend locks; without it they are dropped.
+        memory: of addresses and offences; None: one that lasts for this run.
+        relayed: takes what peers announce of transactions and ask of us.
     """
 
     def __init__(
@@ -58,6 +65,8 @@ class Pool:
         on_change: Callable[[], None],
         warn: Callable[[str, str], None],
         locks: Locks | None = None,
+        memory: PeerMemory | None = None,
+        relayed: Callable[[Peer, Inv | GetData], None] = lambda _peer, _message: None,
     ) -> None:
         self._config = config
         self._seams = seams
@@ -67,14 +76,14 @@ class Pool:
         self._on_change = on_change
         self._warn = warn
         self._locks = locks
+        self._relayed = relayed
+        self.memory = PeerMemory(config, seams) if memory is None else memory
         self._ready: list[Peer] = []
-        self._reconnect_soon = trio.Event()
+        self._joins = 0
+        self._places: dict[Peer, int] = {}
         self._changed = trio.Event()
-        self.silences: dict[Address, int] = {}
-        self.banned: dict[Address, PeerMisbehaved] = {}
-        self.troubles: dict[Address, str] = {}
         self._said: dict[Address, str] = {}
-        self._context = PeerContext(
+        context = PeerContext(
             config.network,
             config.limits,
             seams,
@@ -82,99 +91,201 @@ class Pool:
             self._take_message,
             self._joined,
             self._left,
-            relay=config.filters,
+            relay=config.filters or config.relay,
+            gossip=not config.connect_only,
         )
+        self.gossip = Gossip(self.memory)
+        self.outbound = Outbound(self, config, seams, self.memory, context)
+        self.seeding = Seeding(self, self.outbound, config, seams, self.memory, warn)
+        self.company = Company(self, config, self.memory)
+        self._prospects = Prospects(self, config, self.memory)
+
+    # -- who is there --------------------------------------------------------------------------------------------
+
+    @property
+    def connected(self) -> list[Peer]:
+        """Every ready peer, the configured ones first, in their order, the others in the order in which they came."""
+        return sorted(self._ready, key=self.rank)
 
     @property
     def ready(self) -> list[Peer]:
-        """The peers that can be asked, at most `max_peers`, in the order of the configuration."""
-        return sorted(self._ready, key=self.rank)[: self._config.limits.max_peers]
+        """The peers that can be asked: the first `max_peers`, and as many more as filters or a stale tip call for."""
+        limits, peers = self._config.limits, self.connected
+        most = limits.max_peers + self.outbound.extra
+        first, rest = peers[:most], peers[most:]
+        serves = self.outbound.serves_filters
+        missing = limits.filter_peers - sum(map(serves, first)) if self._config.filters else 0
+        return first + [peer for peer in rest if serves(peer)][: max(0, missing)]
 
     @property
     def further(self) -> list[Peer]:
         """Ready peers beyond those, as many again at most, for questions that those cannot settle."""
-        most = self._config.limits.max_peers
-        return sorted(self._ready, key=self.rank)[most : 2 * most]
+        asked = set(self.ready)
+        return [peer for peer in self.connected if peer not in asked][: self._config.limits.max_peers]
 
-    def rank(self, peer: Peer) -> int:
-        """The place of a peer in the order of the configuration."""
-        return self._config.peers.index(peer.address)
+    def rank(self, peer: Peer) -> tuple[int, int]:
+        """The place of a peer: in the order of the configuration, else after all of that."""
+        configured = self._config.peers
+        first = configured.index(peer.address) if peer.address in configured else len(configured)
+        return first, self._places.get(peer, 0)
+
+    @property
+    def banned(self) -> dict[Address, Ban]:
+        """The configured addresses, and those banned in this run, that are banned now."""
+        return self._prospects.banned
 
     @property
     def hopeless(self) -> str:
-        """Why no peer can ever be had in this run: the reasons of the bans, "" while there is hope."""
-        if self._config.peers and all(address in self.banned for address in self._config.peers):
-            return "; ".join(f"{address}: {fault}" for address, fault in self.banned.items())
-        return ""
+        """Why no peer can be had before a ban ends: the reasons of the bans, "" while there is hope."""
+        return self._prospects.hopeless
 
     @property
     def trouble(self) -> str:
         """Why there is no ready peer, address by address."""
-        lines = [f"{address}: {self._reason(address)}" for address in self._config.peers]
-        return "; ".join(lines) or "no peer is configured"
+        return self._prospects.trouble
 
-    def _reason(self, address: Address) -> str:
-        fault = self.banned.get(address)
-        return str(fault) if fault else self.troubles.get(address, "not connected yet")
+    @property
+    def search(self) -> str:
+        """The search that is on, in one line; "" while there is none."""
+        return self._prospects.search
+
+    @property
+    def search_limits(self) -> str:
+        """What is to be added to a reason for which no fitting peer is there: that there will be no others, or ""."""
+        return self._prospects.limits
+
+    def counts_upon(self, address: Address) -> bool:
+        """Whether a configured peer is there, or may well be in a moment: its address has not failed yet."""
+        fresh = address not in self._prospects.troubles and self.memory.banned(address) is None
+        return fresh or any(peer.address == address for peer in self._ready)
+
+    # -- connecting ----------------------------------------------------------------------------------------------
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Keep a connection to every configured address until cancelled."""
+        """Keep connections until cancelled."""
         async with trio.open_nursery() as nursery:
-            for address in self._config.peers:
-                nursery.start_soon(self._keep, address)
+            nursery.start_soon(self.outbound.run, nursery)
+            if self.outbound.discovers:
+                nursery.start_soon(self.seeding.run)
+            nursery.start_soon(self.memory.run)
             task_status.started()
 
-    async def _keep(self, address: Address) -> None:
-        attempt = 0
-        while address not in self.banned:
-            peer = Peer(address, self._context)
-            await peer.run()
-            attempt += 1
-            if peer.answers:
-                attempt = 1
-                self.silences.pop(address, None)
-            self._note(peer)
-            delay = reconnect_delay(attempt, self._config.limits, self._seams)
-            if address in self.silences:
-                delay = max(delay, self._penance(address))
-            with trio.move_on_after(delay):
-                await self._reconnect_soon.wait()
+    def note_ban(self, address: Address, ban: Ban) -> None:
+        """A configured address is not connected to; say why, once."""
+        line = f"peer {address} is banned: {ban}; `phasegate peers unban {address}` lifts it"
+        self._note(address, str(ban), "peer-banned", line)
 
-    def _penance(self, address: Address) -> float:
-        """Silence is no offence, but who was silent is asked last: seconds until it is tried again."""
-        limits = self._config.limits
-        return backoff(self.silences[address], limits.idle_timeout, limits.reconnect_cap, self._seams.random)
+    def ended(self, peer: Peer) -> None:
+        """A connection is over: keep why, and say it once until it changes; of unnamed addresses it is no news."""
+        if self.memory.banned(peer.address) is None and peer.role is Role.CONFIGURED:
+            code = "peer-refused" if peer.refusal else "peer-lost"
+            self._note(peer.address, peer.gone, code, f"peer {peer}: {peer.gone}")
+        self.wake()
 
-    def _note(self, peer: Peer) -> None:
-        """Keep why a connection ended, and say it once until it changes."""
-        if peer.address not in self.banned and self._said.get(peer.address) != peer.gone:
-            self._warn("peer-refused" if peer.refusal else "peer-lost", f"peer {peer}: {peer.gone}")
-        self._said[peer.address] = self.troubles[peer.address] = peer.gone
-        self._wake()
+    def _note(self, address: Address, why: str, code: str, line: str) -> None:
+        if self._said.get(address) != why:
+            self._warn(code, line)
+        self._said[address] = self._prospects.troubles[address] = why
 
     def _joined(self, peer: Peer) -> None:
-        self._ready.append(peer)
-        self._wake()
+        assert peer.info is not None, "the handshake came before"  # noqa: S101 - mypy is told what the chart guarantees
+        self.outbound.met()
+        self.memory.book.good(peer.address, peer.info.services, self._seams.now())
+        if peer.role is Role.FEELER:
+            peer.leave("a feeler: it is alive")
+        elif ban := self.memory.banned(peer.address):
+            peer.leave(f"it is banned: {ban}")
+        elif not self.outbound.keeps_place(peer):
+            self._turn_away(peer)
+        else:
+            self._welcome(peer)
+
+    def _turn_away(self, peer: Peer) -> None:
+        self.outbound.put_aside(peer.address)
+        if self.outbound.takes_guest(peer):
+            self.gossip.ask(peer)
+        else:
+            peer.leave("its place is kept for a peer with compact filters")
+
+    def _welcome(self, peer: Peer) -> None:
+        if self.outbound.discovers:
+            self.gossip.ask(peer)
+        if peer.role is not Role.SEED:
+            self._joins += 1
+            self._places[peer] = self._joins
+            self._ready.append(peer)
+            self.wake()
 
     def _left(self, peer: Peer) -> None:
         self._judge(peer)
         self._part(peer, peer.gone)
 
     def _judge(self, peer: Peer) -> None:
-        """Ban the address of a peer that did what deserves it."""
-        fault = peer.fault
-        if fault is not None and fault.fault.penalty >= 100 and peer.address not in self.banned:
-            self.banned[peer.address] = fault
+        """Hold against its address what a peer did wrong, once, and say so."""
+        fault, peer.fault = peer.fault, None
+        if fault is None or self.memory.banned(peer.address) is not None:
+            return
+        if ban := self.memory.blame(peer.address, fault):
+            if peer.role is Role.CONFIGURED:
+                self._said[peer.address] = str(ban)
+            self._prospects.judged(peer.address, ban)
             self._warn(fault.fault.code, f"peer {peer} banned: {fault.detail}")
+            for other in [other for other in self._ready if other is not peer and self.memory.banned(other.address)]:
+                self.drop(other, f"its host is banned: {ban}")
 
     def _part(self, peer: Peer, why: str) -> None:
         if peer in self._ready:
             self._ready.remove(peer)
-        self.troubles[peer.address] = why
+        if peer.role is Role.CONFIGURED:
+            self._prospects.troubles[peer.address] = why
+        self._places.pop(peer, None)
+        self.gossip.forget(peer)
         self._ledger.peer_lost(peer, why)
-        self._wake()
+        self.wake()
 
-    def _wake(self) -> None:
+    def ban(self, peer: Peer, fault: PeerMisbehaved) -> None:
+        """Drop a peer that misbehaved; if that is enough for a ban, its address is not tried again before it ends."""
+        self._drop(peer, str(fault), fault)
+
+    def drop(self, peer: Peer, why: str, *, silent: bool = False) -> None:
+        """Disconnect a peer that is of no use now; one that was silent is tried again later and later."""
+        if silent and peer.role is Role.OUTBOUND:
+            self.outbound.put_aside(peer.address)
+        elif silent and not peer.answers:
+            self.outbound.retries.was_silent(peer.address)
+        self._drop(peer, why, None)
+
+    def _drop(self, peer: Peer, why: str, fault: PeerMisbehaved | None) -> None:
+        peer.leave(why, fault)
+        self._judge(peer)
+        self._part(peer, why)
+
+    # -- keeping good company ------------------------------------------------------------------------------------
+
+    def look_after(self, outrun: Counter[Address]) -> None:
+        """To be called now and then: who is of less use than others makes room, anchors are kept; see `Company`."""
+        self.company.look_after(outrun)
+
+    def probe(self) -> None:
+        """Have every peer prove that it is still there, and try the lost ones again at once."""
+        for peer in self._ready:
+            peer.probe()
+        self.outbound.reconnect_now()
+
+    def reconnect_now(self) -> None:
+        """Try every lost peer again at once."""
+        self.outbound.reconnect_now()
+
+    @contextmanager
+    def urgent(self) -> Iterator[None]:
+        """While in here, lost peers are tried again every few seconds."""
+        with self.outbound.urgent():
+            yield
+
+    # -- waiting -------------------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Something about the peers, or the addresses of them, has changed."""
         self._changed.set()
         self._changed = trio.Event()
         self._on_change()
@@ -193,58 +304,44 @@ class Pool:
 
     async def first_contact(self) -> None:
         """Wait until a peer is ready and the others had a moment to be, or every address has been tried in vain."""
-        while not self._ready and not self._all_tried:
-            await self.changed()
+        with trio.move_on_after(GREETED if self.outbound.discovers else float("inf")):
+            while not self._ready and not self._prospects.all_tried():
+                await self.changed()
         with trio.move_on_after(self._config.limits.gather_time):
-            while not self._all_tried:
+            while not self._prospects.all_tried() or (self._ready and self.outbound.dialing):
                 await self.changed()
 
-    @property
-    def _all_tried(self) -> bool:
-        ready = {peer.address for peer in self._ready}
-        return all(a in ready or a in self.troubles or a in self.banned for a in self._config.peers)
+    # -- messages ------------------------------------------------------------------------------------------------
 
-    def reconnect_now(self) -> None:
-        """Try every lost peer again at once."""
-        self._reconnect_soon.set()
-        self._reconnect_soon = trio.Event()
-
-    def ban(self, peer: Peer, fault: PeerMisbehaved) -> None:
-        """Drop a peer that lied; its address is not tried again in this run."""
-        self._drop(peer, str(fault), fault)
-
-    def drop(self, peer: Peer, why: str, *, silent: bool = False) -> None:
-        """Disconnect a peer that is of no use now; one that never answered anything is tried again later and later."""
-        if silent and not peer.answers:
-            self.silences[peer.address] = self.silences.get(peer.address, 0) + 1
-        self._drop(peer, why, None)
-
-    def _drop(self, peer: Peer, why: str, fault: PeerMisbehaved | None) -> None:
-        peer.leave(why, fault)
-        self._judge(peer)
-        self._part(peer, why)
-
-    def _take_message(self, peer: Peer, message: Message) -> None:
+    def _take_message(self, peer: Peer, message: Message) -> bool:
+        """Have a message taken where it belongs; whether it was asked for."""
         answers = message.command in ANSWERS and self._ledger.deliver(peer, message)
-        if not answers and self._locks is not None:
-            self._pass_on(self._locks, peer, message)
-        if (not answers or message.command in LOCKS) and self._announced(message):
+        if not answers:
+            self._pass_on(peer, message)
+        if (not answers or message.command in LOCKS) and announces_news(message, self._known):
+            peer.news_at = trio.current_time()
             self._on_hint(peer)
         elif message.command in ANSWERS - LOCKS and not answers:
-            self._ledger.drop()
+            self._ledger.drop(peer)
+        return answers
 
-    def _pass_on(self, locks: Locks, peer: Peer, message: Message) -> None:
-        """Give locks that are announced, or sent unasked, to where they are verified."""
-        if isinstance(message, Inv):
-            locks.announced(peer, message.items)
-        elif isinstance(message, ClSig | IsdLock):
-            locks.pushed(peer, message)
+    def _pass_on(self, peer: Peer, message: Message) -> None:
+        """Give what came unasked to where it is of use."""
+        if isinstance(message, Addr | AddrV2):
+            self._told(peer, message)
+            return
+        if isinstance(message, Inv | GetData):
+            self._relayed(peer, message)
+        if self._locks is not None and isinstance(message, Inv):
+            self._locks.announced(peer, message.items)
+        elif self._locks is not None and isinstance(message, ClSig | IsdLock):
+            self._locks.pushed(peer, message)
 
-    def _announced(self, message: Message) -> bool:
-        """Whether a message announces a block that is not stored."""
-        if isinstance(message, Inv):
-            blocks = [item.hash for item in message.items[-ANNOUNCED:] if item.type == InvType.BLOCK]
-            return not all(map(self._known, blocks))
-        if isinstance(message, Headers) and message.raw:
-            return not self._known(x11(message.raw[-HEADER_SIZE:]))
-        return isinstance(message, ClSig) and not self._known(message.block_hash)
+    def _told(self, peer: Peer, message: Addr | AddrV2) -> None:
+        if not self.outbound.discovers:
+            return
+        if self.gossip.take(peer, message, self._seams.now()):
+            self._changed.set()
+            self._changed = trio.Event()
+        if peer.role is Role.SEED and len(message.addresses) > 1:
+            peer.leave(TOLD)

@@ -1,8 +1,9 @@
 """The seams through which everything uncertain reaches the engine, and nothing goes round them.
 
-CPU work, the store's writer, the wall clock, the source of randomness and the stream opener are injected. In
-production the first two use worker threads; in simulation they run inline, because a virtual clock with autojump does
-not see threads. With Trio's scheduler seeded as well, one seed gives one run.
+CPU work, the store's writer, the wall clock, the source of randomness, the stream opener and the look-up of names are
+injected. In production the first two and the last use worker threads; in simulation the work runs inline and no name is
+known, because a virtual clock with autojump does not see threads. With Trio's scheduler seeded as well, one seed gives
+one run.
 """
 
 from __future__ import annotations
@@ -15,7 +16,25 @@ from typing import Protocol, TypeVar, TypeVarTuple, Unpack
 import attrs
 import trio
 
-from phasegate.store import Change, Store, Watermarks
+from phasegate.p2p.addresses import Address
+from phasegate.p2p.discovery import Resolve, is_hidden
+from phasegate.p2p.proxy import OpenStream, through_proxy
+from phasegate.store import Change, Store, StoreFailed, Watermarks
+
+__all__ = [
+    "Compute",
+    "OpenStream",
+    "Resolve",
+    "Seams",
+    "Writer",
+    "compute_in_thread",
+    "compute_inline",
+    "inline_seams",
+    "open_tcp",
+    "proxied",
+    "refuse_names",
+    "resolve_names",
+]
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -25,12 +44,6 @@ class Compute(Protocol):
     """Runs a pure, CPU-heavy function."""
 
     def __call__(self, fn: Callable[[Unpack[Ts]], T], /, *args: *Ts) -> Awaitable[T]: ...
-
-
-class OpenStream(Protocol):
-    """Opens a byte stream to a host and port; raises OSError when that cannot be had."""
-
-    def __call__(self, host: str, port: int, /) -> Awaitable[trio.abc.Stream]: ...
 
 
 async def compute_in_thread(fn: Callable[[Unpack[Ts]], T], /, *args: *Ts) -> T:
@@ -45,13 +58,36 @@ async def compute_inline(fn: Callable[[Unpack[Ts]], T], /, *args: *Ts) -> T:
 
 
 async def open_tcp(host: str, port: int, /) -> trio.abc.Stream:
-    """A TCP stream, by whichever address of `host` answers first."""
+    """A TCP stream, by whichever address of `host` answers first; a hidden service is not even looked up."""
+    if is_hidden(host):
+        await trio.lowlevel.checkpoint()
+        raise OSError(f"{host}:{port} is reached through a proxy only")
     return await trio.open_tcp_stream(host, port)
+
+
+async def resolve_names(host: str, port: int, /) -> Sequence[str]:
+    """All numeric hosts of a name, IPv4 and IPv6, as the system's resolver gives them."""
+    try:
+        answers = await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_STREAM)
+    except UnicodeError as unfit:
+        raise OSError(f"{host!r} cannot be looked up") from unfit
+    return [str(place[0]) for *_, place in answers]
+
+
+async def refuse_names(host: str, _port: int, /) -> Sequence[str]:
+    """No name is known here."""
+    await trio.lowlevel.checkpoint()
+    raise OSError(f"no names are looked up here, {host} neither")
+
+
+async def _leave_names(_host: str, _port: int, /) -> Sequence[str]:
+    await trio.lowlevel.checkpoint()
+    raise OSError("names are resolved by the proxy")
 
 
 @attrs.frozen
 class Seams:
-    """The five seams.
+    """The six seams.
 
     Args:
         compute: runs CPU-heavy pure functions.
@@ -59,6 +95,7 @@ class Seams:
         now: the wall clock, in seconds since 1970.
         random: nonces, jitter and choices.
         open_stream: connects to a peer.
+        resolve: looks a name up, such as a DNS seed.
     """
 
     compute: Compute = compute_in_thread
@@ -66,11 +103,23 @@ class Seams:
     now: Callable[[], float] = time.time
     random: random.Random = attrs.field(factory=random.SystemRandom)
     open_stream: OpenStream = open_tcp
+    resolve: Resolve = resolve_names
 
 
-def inline_seams(seed: int, open_stream: OpenStream = open_tcp, now: Callable[[], float] = time.time) -> Seams:
+def inline_seams(
+    seed: int,
+    open_stream: OpenStream = open_tcp,
+    now: Callable[[], float] = time.time,
+    *,
+    resolve: Resolve = refuse_names,
+) -> Seams:
     """Seams that use no thread, so that a virtual clock sees all work, with randomness from `seed`."""
-    return Seams(compute_inline, compute_inline, now, random.Random(seed), open_stream)
+    return Seams(compute_inline, compute_inline, now, random.Random(seed), open_stream, resolve)
+
+
+def proxied(seams: Seams, proxy: Address) -> Seams:
+    """The same seams behind a SOCKS5 proxy: every connection goes through it, and nothing is looked up here."""
+    return attrs.evolve(seams, open_stream=through_proxy(proxy, random=seams.random), resolve=_leave_names)
 
 
 class Writer:
@@ -84,6 +133,7 @@ class Writer:
         self.store = store
         self._write = write
         self._turn = trio.Lock()
+        self._in_doubt = False
         self.marks: Watermarks = store.marks
         self.on_receipt: Callable[[Watermarks, Watermarks], None] = lambda _before, _after: None
         """Called with the marks before and after each commit that moved them."""
@@ -106,10 +156,26 @@ class Writer:
         async with self._turn:
             before, changes = self.marks, make()
             with trio.CancelScope(shield=True):
+                if self._in_doubt:
+                    await self._settle()
+                self._in_doubt = True
                 self.marks = await self._write(self.store.commit, changes)
+                self._in_doubt = False
             if self.marks != before:
                 self.on_receipt(before, self.marks)
         return self.marks
+
+    async def _settle(self) -> None:
+        """A commit ended in an error: it may have landed all the same, which an empty one tells.
+
+        Raises:
+            StoreFailed: it did, so the changes that are to follow were made for a store as it is no more.
+        """
+        self.marks, before = await self._write(self.store.commit, ()), self.marks
+        self._in_doubt = False
+        if self.marks != before:
+            self.on_receipt(before, self.marks)
+            raise StoreFailed("a commit that seemed to fail had landed: what follows it is made anew")
 
     async def reload(self) -> None:
         """Take the watermarks from the database again."""

@@ -1,13 +1,15 @@
 """Binds the activities to `SyncChart` and answers its guards: where the statechart meets the client.
 
 Every state's entry action is here. An activity that cannot go on raises a `Failure`; the policy turns it into advice,
-the chart into a recovery state. A bug or a broken store is a `crash`, which ends in `failed` with the error kept.
+the chart into a recovery state. So does a disk that refuses, since nothing is lost by that. A bug or a damaged store is
+a `crash`, which ends in `failed` with the error kept.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext, suppress
 
 import trio
 
@@ -17,6 +19,7 @@ from phasegate.engine.errors import Failure, FailureKind, LocalProtocolError, Pe
 from phasegate.engine.events import Event, Transition
 from phasegate.engine.facts import Facts, FactsModel
 from phasegate.engine.interpreter import Bindings, Post, Step, activity
+from phasegate.engine.journal import Journal
 from phasegate.engine.phases.blocks import download_blocks
 from phasegate.engine.phases.filter_claims import is_open
 from phasegate.engine.phases.filter_headers import download_filter_headers
@@ -26,14 +29,14 @@ from phasegate.engine.phases.masternodes import download_masternodes
 from phasegate.engine.progress import PHASES, Meter
 from phasegate.engine.recovery import Recovery, backoff
 from phasegate.engine.work import Work
-from phasegate.store import AppendJournal, Change, KeepHistory, Watermarks
+from phasegate.store import AppendJournal, StoreFailed, Watermarks
 
+PASSING = (FailureKind.NO_PEER, FailureKind.PEER_LOST, FailureKind.PEER_SILENT, FailureKind.PEER_LIED)
+"""Failures whose end would be a peer that is ready, and may soon be lost for the same reason."""
 VAIN_RETURNS = 5
 """How often in a row an activity may return without its phase being complete or anything stored."""
 MAX_REWINDS = 10
 """How often in a row phases may roll back what is stored before the client counts as stalled."""
-TRIM_EVERY = 100
-"""Journal rows between two trims."""
 
 
 class SyncBindings(Bindings):
@@ -55,7 +58,7 @@ class SyncBindings(Bindings):
         self._vain_marks: Watermarks | None = None
         self._vain = 0
         self._rewinds = 0
-        self._row = work.store.journal_end()
+        self._journal = Journal(work.writer, work.config.keep_history, work.warn)
         self._timed = b"", 0
         self.crashed: Exception | None = None
         self.model = FactsModel(self.facts())
@@ -89,7 +92,8 @@ class SyncBindings(Bindings):
         """What the header of the stored tip states, read once a tip."""
         tip = self._work.writer.marks.tip_hash
         if self._timed[0] != tip:
-            self._timed = tip, BlockHeader.from_bytes(self._work.store.header(self._work.writer.marks.tip)).time
+            with suppress(StoreFailed):  # until it can be read, the time of an older tip makes it look older: no harm
+                self._timed = tip, BlockHeader.from_bytes(self._work.store.header(self._work.writer.marks.tip)).time
         return self._timed[1]
 
     def refresh(self) -> None:
@@ -104,12 +108,10 @@ class SyncBindings(Bindings):
         """Journal a transition, then tell it."""
         now, facts = self._work.seams.now(), self.model.facts.as_dict()
         if step.event == "advance" and step.target == "degraded":
-            self._recovery.failed(FailureKind.UNSOUND, self.model.facts.misgiving)
+            self._recovery.failed(step.source, FailureKind.UNSOUND, self.model.facts.misgiving)
         reason = step.reason or (self._recovery.detail if step.target == "degraded" or step.event == "fail" else "")
         row = AppendJournal(now, step.source, step.target, step.event, reason, json.dumps(facts))
-        self._row += 1
-        trim: list[Change] = [KeepHistory(self._work.config.keep_history)] if self._row % TRIM_EVERY == 0 else []
-        await self._work.writer.commit([row, *trim])
+        row_id = await self._journal.append(row)
         if step.event == "advance" and step.source in PHASES:  # complete: also a phase shorter than a tick is shown
             figure = self._meter.figure(step.source, self._work.writer.marks, 0, now, trio.current_time())
             self._publish(figure)
@@ -119,7 +121,7 @@ class SyncBindings(Bindings):
             self._rewinds = 0
         self._work.live.loss = None
         self._meter.entered(step.target, self._work.writer.marks, trio.current_time())
-        self._publish(Transition(self._row, now, step.source, step.target, step.event, reason, facts))
+        self._publish(Transition(row_id, now, step.source, step.target, step.event, reason, facts))
 
     def _new_walk(self, step: Step) -> None:
         """Every peer is asked again, except where one hint or a finished walk left the others' word standing."""
@@ -128,33 +130,37 @@ class SyncBindings(Bindings):
         if step.source in ("idle", "synced", "paused"):
             self._meter.walk()
 
-    def classify(self, state: str, error: Exception) -> Post | None:  # noqa: ARG002 - the signature is the base class's
+    def classify(self, state: str, error: Exception) -> Post | None:
         """A failure asks the policy; anything else is a crash, and its error is kept."""
         causes = leaves(error)
         for leaf in causes:
-            if not isinstance(leaf, (Failure, PeerGone, PeerMisbehaved, RolledBack)):
+            if not isinstance(leaf, (Failure, PeerGone, PeerMisbehaved, RolledBack, StoreFailed)):
                 return Post("crash", f"{type(leaf).__name__}: {leaf}", cause=self._crash(error))
-        return self._rewound(causes[0]) if isinstance(causes[0], RolledBack) else self._failed(causes[0])
+        first = next((leaf for leaf in causes if isinstance(leaf, StoreFailed)), causes[0])
+        return self._rewound(state, first) if isinstance(first, RolledBack) else self._failed(state, first)
 
-    def _rewound(self, leaf: RolledBack) -> Post:
+    def _rewound(self, state: str, leaf: RolledBack) -> Post:
         self._rewinds += 1
         if self._rewinds <= MAX_REWINDS:
             return Post("rewind", str(leaf))
         self._rewinds = 0
-        return self._failed(Failure(FailureKind.STALLED, f"{MAX_REWINDS} roll-backs in a row, the last one: {leaf}"))
+        detail = f"{MAX_REWINDS} roll-backs in a row, the last one: {leaf}"
+        return self._failed(state, Failure(FailureKind.STALLED, detail))
 
     def _crash(self, error: Exception) -> Exception:
         self.crashed = error
         return error
 
-    def _failed(self, leaf: BaseException) -> Post:
+    def _failed(self, state: str, leaf: BaseException) -> Post:
         if isinstance(leaf, Failure):
             kind, detail = leaf.kind, leaf.detail
         elif isinstance(leaf, PeerGone):
             kind, detail = leaf.kind, str(leaf)
+        elif isinstance(leaf, StoreFailed):
+            kind, detail = FailureKind.DISK, f"the disk refuses: {leaf}"
         else:  # what is stored leads to what no honest peer can have sent
             kind, detail = FailureKind.DISPUTED, str(leaf)
-        self._recovery.failed(kind, detail)
+        self._recovery.failed(state, kind, detail)
         return Post("fail", f"{kind.value}: {detail}")
 
     def refused(self, state: str, event: str, times: int) -> Post | None:  # noqa: ARG002 - the signature is the base class's
@@ -167,7 +173,7 @@ class SyncBindings(Bindings):
         if self._vain < VAIN_RETURNS:
             return None
         self._vain = 0
-        return self._failed(Failure(FailureKind.STALLED, f"{state} ended {VAIN_RETURNS} times without progress"))
+        return self._failed(state, Failure(FailureKind.STALLED, f"{state} ended {VAIN_RETURNS} times without progress"))
 
     # -- the phases ----------------------------------------------------------------------------------------------
 
@@ -201,8 +207,8 @@ class SyncBindings(Bindings):
 
     @activity(then="recover")
     async def restart_phase(self) -> None:
-        """Forget what is in memory, and take the watermarks from the database again."""
-        self._work.live.agreed.clear()
+        """Forget what this run believes of peers and of what is stored, and go on from the stored watermarks."""
+        self._work.live.forget_beliefs()
         await self._work.writer.reload()
 
     @activity(then="recover")
@@ -211,15 +217,15 @@ class SyncBindings(Bindings):
         pool, limits = self._work.pool, self._work.limits
         if self._recovery.kind is FailureKind.STALLED and pool.ready:
             pool.drop(pool.ready[0], "another peer is tried")
-        with trio.move_on_after(limits.switch_timeout):
+        with trio.move_on_after(limits.switch_timeout), pool.urgent():
             await self._any_peer_ready()
             return
         raise self._work.no_peer()
 
     @activity(then="recover")
     async def wait_for_network(self) -> None:
-        self._work.pool.reconnect_now()
-        await self._any_peer_ready()
+        with self._work.pool.urgent():
+            await self._any_peer_ready()
 
     async def _any_peer_ready(self) -> None:
         """Wait for a ready peer, but not when none can ever come."""
@@ -234,17 +240,30 @@ class SyncBindings(Bindings):
 
         Who comes and goes again and again has its coming followed up later and later, while nothing is stored.
         """
-        pool, limits = self._work.pool, self._work.limits
-        wants_filters = self._work.config.filters and self._recovery.kind is FailureKind.NO_CAPABLE_PEER
-        self._work.live.remedy = False
-        if before := set(pool.ready):
+        pool, limits, kind = self._work.pool, self._work.limits, self._recovery.kind
+        wants_filters = self._work.config.filters and kind is FailureKind.NO_CAPABLE_PEER
+        self._work.live.remedy, before = False, set(pool.ready)
+        if kind is FailureKind.DISK:
+            await self._disk_works()
+        elif before or kind in PASSING:
             wait = backoff(self._recovery.attempt, limits.backoff_first, limits.backoff_cap, self._work.seams.random)
             await trio.sleep(wait)
-            with trio.move_on_after(limits.backoff_cap - wait):
+            with trio.move_on_after(limits.backoff_cap - wait if before else 0.0):
                 while before == set(pool.ready):
                     await pool.changed()
-        await pool.wait_ready(lambda peer: self._work.serves_filters(peer) or not wants_filters)
+        with pool.urgent() if wants_filters or not pool.ready else nullcontext():
+            await pool.wait_ready(lambda peer: self._work.serves_filters(peer) or not wants_filters)
         self._work.live.remedy = True
+
+    async def _disk_works(self) -> None:
+        """Until a commit stands; what is tried are the transitions that wait to be written, if nothing else."""
+        attempt, limits = self._recovery.attempt, self._work.limits
+        while True:
+            await trio.sleep(backoff(attempt, limits.backoff_first, limits.backoff_cap, self._work.seams.random))
+            with suppress(StoreFailed):
+                await self._journal.write()
+                return
+            attempt += 1
 
     @activity()
     async def follow_tip(self) -> None:

@@ -26,6 +26,7 @@ from phasegate.store import Store
 
 if TYPE_CHECKING:
     from phasegate.engine.binding import Binding
+    from phasegate.engine.broadcasts import Broadcasts
 
 
 @attrs.define
@@ -48,6 +49,7 @@ class Live:
         lists_open: masternode lists are being brought, if only to have them.
         unserved: blocks whose masternode list no peer had when it was asked for.
         silent: how often the peer at an address left a request unanswered.
+        outrun: how often another peer, asked later for the same, was faster than the one at an address.
         loss: how the last peer was lost in this stay.
         remedy: the activity of `degraded` saw its reason end.
     """
@@ -67,8 +69,19 @@ class Live:
     lists_open: bool = False
     unserved: set[bytes] = attrs.field(factory=set)
     silent: Counter[Address] = attrs.field(factory=Counter)
+    outrun: Counter[Address] = attrs.field(factory=Counter)
     loss: Failure | None = None
     remedy: bool = False
+
+    def forget_beliefs(self) -> None:
+        """Ask everybody again, and judge again what is stored: for a phase that does not get on with what it knows."""
+        self.agreed.clear()
+        self.parted.clear()
+        self.elsewhere.clear()
+        self.settled.clear()
+        self.opinions.forget_stored()
+        self.unserved.clear()
+        self.audited, self.checkpointed = b"", False
 
 
 @attrs.frozen
@@ -84,6 +97,7 @@ class Work:
     warn: Callable[[str, str], None]
     rewound: Callable[[int, int], None]
     locks: Locks = attrs.field(factory=Locks)
+    broadcasts: Broadcasts | None = None
 
     @property
     def binding(self) -> Binding:
@@ -109,7 +123,19 @@ class Work:
 
     def desk(self, phase: str) -> AbstractContextManager[Desk]:
         """The right to send requests, for one stay of `phase`."""
-        return self.ledger.desk(phase, self.limits.in_flight[phase], self.limits.idle_timeout)
+        limits = self.limits
+        return self.ledger.desk(
+            phase,
+            limits.in_flight[phase],
+            limits.idle_timeout,
+            concurrency=limits.concurrency[phase],
+            rate=limits.rate[phase],
+            idle_cap=limits.idle_cap,
+        )
+
+    def outrun(self, peer: Peer) -> None:
+        """Note that `peer` kept a job so long that another one, asked for the same later, had done it first."""
+        self.live.outrun[peer.address] += 1
 
     def has_agreed(self, peer: Peer) -> bool:
         """Whether `peer` has nothing better than the tip stored now."""
@@ -151,7 +177,7 @@ class Work:
         return self.pool.ready
 
     def chain_peers(self) -> list[Peer]:
-        """The ready peers that follow the stored chain: who left least unanswered first, then who announced its height.
+        """The ready peers that follow the stored chain: who kept us waiting least first, then who announced its height.
 
         Raises:
             Failure: there is none.
@@ -159,7 +185,10 @@ class Work:
         ours = [peer for peer in self.any_peer() if peer not in self.live.elsewhere]
         if not ours:
             raise Failure(FailureKind.NO_CAPABLE_PEER, "no connected peer follows the stored chain")
-        return sorted(ours, key=lambda p: (self.live.silent[p.address], p.start_height < self.writer.marks.tip))
+        return sorted(ours, key=lambda p: (self._delays(p), p.start_height < self.writer.marks.tip))
+
+    def _delays(self, peer: Peer) -> int:
+        return self.live.silent[peer.address] + self.live.outrun[peer.address]
 
     def serves_filters(self, peer: Peer) -> bool:
         """Whether `peer` announced compact filters (BIP157 service bit 64), and does not make them by old rules."""
@@ -173,7 +202,8 @@ class Work:
         """
         capable = [peer for peer in self.chain_peers() if self.serves_filters(peer)]
         if not capable:
-            detail = "no connected peer serves compact filters (BIP157 service bit 64) by the rules of 23.0"
+            detail = "no peer serves compact filters (BIP157 service bit 64) by the rules of 23.0"
+            detail += self.pool.search_limits
             raise Failure(FailureKind.NO_CAPABLE_PEER, detail)
         return capable
 

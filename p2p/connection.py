@@ -12,7 +12,7 @@ from typing import Any
 
 import trio
 
-from phasegate.p2p.framing import Frame, FrameDecoder, encode_frame
+from phasegate.p2p.framing import HEAD_SIZE, Frame, FrameDecoder, encode_frame
 from phasegate.p2p.handshake import PROTOCOL_VERSION
 from phasegate.p2p.messages import Message, decode
 
@@ -46,6 +46,8 @@ class Connection:
         self._cut_off = False
         self.version = PROTOCOL_VERSION
         """The protocol version messages are read and written in: to be set to the negotiated one."""
+        self.last_size = 0
+        """Bytes of the message that was received last, with its head."""
         self.bytes_in = 0
         self.bytes_out = 0
 
@@ -90,6 +92,7 @@ class Connection:
         if self._waiting is None:
             self._waiting = await self._next_frame()
         message = await self._decode(self._waiting)
+        self.last_size = HEAD_SIZE + len(self._waiting.payload)
         self._waiting = None
         return message
 

@@ -2,7 +2,8 @@
 
 What a head claims is checked before its payload is waited for, so that a peer can never make the decoder hold more
 than the largest honest message of that name. A wrong checksum or an impossible command name only drops that frame:
-dashd does the same, and the stream stays in step by the length.
+dashd does the same, and the stream stays in step by the length. TCP has checksums of its own, so who sends many such
+frames makes them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from phasegate.p2p.messages import MAX_PAYLOAD, max_payload
 
 HEAD_SIZE = 24
 MAGIC_SIZE = 4
+MAX_DROPPED, MAX_DROPPED_BYTES = 100, 8 * 1024 * 1024
+"""Frames, and bytes of payload, that may have to be dropped on one connection."""
 
 
 @attrs.frozen
@@ -72,6 +75,7 @@ class FrameDecoder:
         self._head: _Head | None = None
         self.dropped = 0
         """Frames dropped so far, for a wrong checksum or an impossible name."""
+        self._dropped_bytes = 0
 
     def arriving(self, command: str) -> int:
         """Payload bytes received so far of an unfinished frame of that name."""
@@ -90,15 +94,22 @@ class FrameDecoder:
         """The next whole frame, or None until more data comes.
 
         Raises:
-            PeerMisbehaved: WRONG_NETWORK or OVERSIZED_MESSAGE, as soon as the head shows it.
+            PeerMisbehaved: WRONG_NETWORK or OVERSIZED_MESSAGE, as soon as the head shows it; CORRUPTED_FRAMES, when
+                too many had to be dropped.
         """
         while (head := self._current_head()) is not None and len(self._buffer) >= head.length:
             payload = self._cut(head.length)
             self._head = None
             if head.command is not None and dsha(payload)[:4] == head.checksum:
                 return Frame(head.command, payload)
-            self.dropped += 1
+            self._drop(head)
         return None
+
+    def _drop(self, head: _Head) -> None:
+        self.dropped += 1
+        self._dropped_bytes += head.length
+        if self.dropped > MAX_DROPPED or self._dropped_bytes > MAX_DROPPED_BYTES:
+            raise PeerMisbehaved(Fault.CORRUPTED_FRAMES, f"{self.dropped} frames were no messages")
 
     def _current_head(self) -> _Head | None:
         if self._head is None:

@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from phasegate.consensus.faults import Fault, PeerMisbehaved
     from phasegate.consensus.params import Network, network
+    from phasegate.consensus.transactions import RefusedTransaction
+    from phasegate.engine.broadcast_stages import BroadcastStatus, Stage
+    from phasegate.engine.broadcasts import BroadcastLimit
     from phasegate.engine.client import Client, ClientFailed, Status, open_client
     from phasegate.engine.config import Config, Limits
     from phasegate.engine.errors import ConfigError, LocalProtocolError
     from phasegate.engine.events import (
+        BroadcastMoved,
         ChainLocked,
         Event,
         InstantLocked,
@@ -45,6 +49,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PHASES",
+    "BroadcastLimit",
+    "BroadcastMoved",
+    "BroadcastStatus",
     "ChainLocked",
     "Client",
     "ClientFailed",
@@ -62,7 +69,9 @@ __all__ = [
     "PeerMisbehaved",
     "PhaseRun",
     "Progress",
+    "RefusedTransaction",
     "Rewound",
+    "Stage",
     "Status",
     "StoreCorrupt",
     "StoreError",
@@ -84,12 +93,15 @@ __all__ = [
 _HOMES = {
     "consensus.faults": ("Fault", "PeerMisbehaved"),
     "consensus.params": ("Network", "network"),
+    "consensus.transactions": ("RefusedTransaction",),
+    "engine.broadcast_stages": ("BroadcastStatus", "Stage"),
+    "engine.broadcasts": ("BroadcastLimit",),
     "engine.client": ("Client", "ClientFailed", "Status", "open_client"),
     "engine.config": ("Config", "Limits"),
     "engine.errors": ("ConfigError", "LocalProtocolError"),
     "engine.events": (
-        "ChainLocked", "Event", "InstantLocked", "Lagged", "Progress", "Rewound", "Subscription", "TransactionFound",
-        "Transition", "Warned",
+        "BroadcastMoved", "ChainLocked", "Event", "InstantLocked", "Lagged", "Progress", "Rewound", "Subscription",
+        "TransactionFound", "Transition", "Warned",
     ),
     "engine.progress": ("PHASES", "PhaseRun"),
     "statecharts.peer": ("PeerChart",),

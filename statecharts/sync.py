@@ -14,7 +14,8 @@ How to read it:
   and no phase is ever persisted. `rewalk` follows what users and peers ask for; `rewind` says that a phase has rolled
   stored data back. A reorganisation of the chain needs neither: it happens in `headers`, where every walk begins.
 - `fail` follows the recovery policy's advice, here in order of preference, and ends in `degraded`, which is left as
-  soon as its reason ends. `failed` is for a broken program or store (`crash`), never for a peer or a network.
+  soon as its reason ends. `failed` is for a broken program or a damaged store (`crash`), never for a peer, a
+  network or a disk that refuses.
 """
 
 from __future__ import annotations

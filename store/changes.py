@@ -1,7 +1,8 @@
 """Everything that can be written to a store, as data: a batch of these is one transaction.
 
 Each change is checked against what is stored before it is applied; one that does not fit is a bug of the caller and
-raises ValueError, and then nothing of its batch is stored. Hashes are 32 bytes in wire order, heights absolute.
+raises ValueError, and then nothing of its batch is stored. Hashes are 32 bytes in wire order, heights absolute. What is
+remembered of peers stands in `peer_changes.py`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import attrs
 from phasegate.consensus.blocks import BlockFindings
 from phasegate.consensus.primitives import OutPoint
 from phasegate.consensus.quorums import QuorumCommitment
+from phasegate.store.peer_changes import PeerChange
 
 
 @attrs.frozen
@@ -233,6 +235,16 @@ class MarkMatched:
 
 
 @attrs.frozen
+class SearchBlocks:
+    """Stored blocks to be fetched and searched, whether a watch item matched them or not, and again if they were.
+
+    With the last watch item they are forgotten, as matched ones are.
+    """
+
+    heights: tuple[int, ...]
+
+
+@attrs.frozen
 class RecordBlock:
     """What was found in the body of a matched block, which is then no longer pending; recording again adds nothing."""
 
@@ -291,9 +303,11 @@ Change = (
     | PutFilterVariants
     | ForgetDisputes
     | MarkMatched
+    | SearchBlocks
     | RecordBlock
     | AddWatch
     | RemoveWatch
     | AppendJournal
     | KeepHistory
+    | PeerChange
 )

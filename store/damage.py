@@ -7,7 +7,7 @@ import attrs
 
 @attrs.frozen
 class Damage:
-    """One damaged piece: what it is, in which table, and its first and last height."""
+    """One damaged piece: what it is, in which table, and its first and last height; without any of its own, the tip."""
 
     what: str
     table: str

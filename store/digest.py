@@ -1,10 +1,11 @@
 """One number for all that a store knows, so that two stores can be compared.
 
 It covers the items, never the bytes that hold them: how heights were cut into batches and segments, the order of
-arrival, row ids, the journal and all times are left out. So is what depends on the way to a chain and not on the chain:
-older masternode states and anchors, the quorums and sets met on the way and their verdicts, the locks that happened to
-be heard, who corroborated which filter header, variants in dispute, blocks that were searched (a variant or a forgotten
-watch item may have pointed there; what was found is covered), and the headers below the base.
+arrival, row ids, the journal, peers and all times are left out. So is what depends on the way to a chain and not on the
+chain: older masternode states and anchors, the quorums and sets met on the way and their verdicts, the locks that
+happened to be heard, who corroborated which filter header, variants in dispute, blocks that were searched (a variant or
+a forgotten watch item may have pointed there; what was found is covered), what is still to be broadcast, and the
+headers below the base.
 """
 
 from __future__ import annotations

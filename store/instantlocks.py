@@ -6,7 +6,7 @@ and for ever those of a found transaction and those that contradict one by locki
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import attrs
 
@@ -80,6 +80,17 @@ def instantlock(rows: Session, txid: bytes) -> StoredInstantLock | None:
     return None
 
 
+def locked_for(rows: Session, spent: Iterable[OutPoint]) -> bytes | None:
+    """The txid of the transaction for which a verified lock holds one of the outpoints `spent`; None without one."""
+    for point in spent:
+        found = rows.run(_LOCKED, (point.txid, point.index))
+        if found:
+            txid: bytes = found[0][0]
+            return txid
+    return None
+
+
+_LOCKED = "SELECT lock FROM instantlock_inputs WHERE txid = ? AND position = ? ORDER BY lock LIMIT 1"
 _ROWS = "SELECT txid, quorum_type, quorum_hash, mined_by, payload, crc FROM instantlocks"
 _NUMBERED = "SELECT row_id, txid, quorum_type, quorum_hash, mined_by, payload, crc FROM instantlocks ORDER BY row_id"
 

@@ -3,7 +3,7 @@
 Schema 1 had no quorums, locks, disputes or birthdays. What it had stays as it was, checksums included, so that damage
 is found afterwards as before. A masternode list of schema 1 holds its active quorums, so each list gets its quorum
 set, not judged yet; one that cannot be read goes and is downloaded again. The inputs of found transactions are known as
-far as they spent watched coins.
+far as they spent watched coins. Schema 2 remembered nothing of peers; what it had is as it is now.
 """
 
 from __future__ import annotations
@@ -28,21 +28,27 @@ def migrate(rows: Session, version: int) -> None:
     """Bring a file of schema `version` to the present one, as part of the caller's transaction."""
     if version == 1:
         _from_schema_1(rows)
+    elif version < VERSION:
+        _add_missing_tables(rows)
     rows.run(f"PRAGMA user_version={VERSION}")
 
 
 def _from_schema_1(rows: Session) -> None:
     for table in _RENEWED:
         rows.run(f"ALTER TABLE {table} RENAME TO {table}_1")
-    known = {name for (name,) in rows.run("SELECT name FROM sqlite_schema WHERE name NOT NULL")}
-    for table in TABLES:
-        if _name(table) not in known:
-            rows.run(table)
+    _add_missing_tables(rows)
     for copy in _COPIED:
         rows.run(copy)
     for table in _RENEWED:
         rows.run(f"DROP TABLE {table}_1")
     _add_quorum_sets(rows)
+
+
+def _add_missing_tables(rows: Session) -> None:
+    known = {name for (name,) in rows.run("SELECT name FROM sqlite_schema WHERE name NOT NULL")}
+    for table in TABLES:
+        if _name(table) not in known:
+            rows.run(table)
 
 
 def _name(table: str) -> str:

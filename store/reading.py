@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import attrs
@@ -12,6 +12,7 @@ from phasegate.consensus.primitives import OutPoint
 from phasegate.consensus.quorums import QuorumCommitment
 from phasegate.store import (
     branches,
+    broadcasts,
     chainlocks,
     context,
     digest,
@@ -20,14 +21,17 @@ from phasegate.store import (
     instantlocks,
     journal,
     masternodes,
+    peers,
     quorums,
     repair,
+    reputations,
     wallet,
 )
 from phasegate.store.damage import Damage
 from phasegate.store.database import Database, Session
 from phasegate.store.index import HashIndex
 from phasegate.store.marks import ChainMarks, Watermarks
+from phasegate.store.peer_changes import Address, BroadcastRow, PeerRow, ReputationRow
 from phasegate.store.receipt import watermarks
 from phasegate.store.segments import FILTER_HEADERS, FILTERS, HASHES, HEADERS, Series, read, read_joined
 
@@ -153,6 +157,11 @@ class Reading:
         with self._database.snapshot() as rows:
             return chainlocks.chainlocks(rows, above)
 
+    def locked_for(self, spent: Iterable[OutPoint]) -> bytes | None:
+        """The txid of the transaction for which a verified lock holds one of the outpoints `spent`."""
+        with self._now() as (rows, _):
+            return instantlocks.locked_for(rows, spent)
+
     def instantlock(self, txid: bytes) -> instantlocks.StoredInstantLock | None:
         """The verified InstantSend lock of a transaction, None when none is known."""
         with self._database.snapshot() as rows:
@@ -202,6 +211,31 @@ class Reading:
         """The row id of the newest journal row, 0 when there is none."""
         with self._now() as (rows, _):
             return journal.journal_end(rows)
+
+    def peers(self) -> list[PeerRow]:
+        """The addresses of the address book, by host and port; rows that do not fit are skipped."""
+        with self._database.snapshot() as rows:
+            return peers.peers(rows)
+
+    def peer_key(self) -> bytes | None:
+        """The 32 secret bytes of the address book, None when none were made yet."""
+        with self._database.snapshot() as rows:
+            return peers.peer_key(rows)
+
+    def anchors(self) -> list[Address]:
+        """The addresses of the peers to go back to first, in their order."""
+        with self._database.snapshot() as rows:
+            return peers.anchors(rows)
+
+    def reputations(self) -> list[ReputationRow]:
+        """What peers did and their bans, by host and port; rows that do not fit are skipped."""
+        with self._database.snapshot() as rows:
+            return reputations.reputations(rows)
+
+    def broadcasts(self) -> list[BroadcastRow]:
+        """The transactions to broadcast, oldest first; damaged ones are skipped."""
+        with self._database.snapshot() as rows:
+            return broadcasts.broadcasts(rows)
 
     def digest(self) -> str:
         """SHA-256, as hex, over all chain and wallet items, however they came to be stored."""

@@ -3,9 +3,9 @@
 What a light client stores can be downloaded again, so repair never guesses: it goes back to the last height up to which
 every row and segment is whole, in all tables, and leaves the rest to the next walk. What stands above the marks was
 never stored by us, and goes. What stands beside the chain is dropped by itself: masternode states, quorums (with the
-lists that speak of them), locks, the headers below the base. A damaged filter variant takes the filter headers from
-there on along, so that its dispute is found again. Damage to the file's structure is beyond it: then the file must be
-moved away.
+lists that speak of them), locks, the headers below the base, what is remembered of peers. A damaged filter variant
+takes the filter headers from there on along, so that its dispute is found again. Damage to the file's structure is
+beyond it: then the file must be moved away.
 """
 
 from __future__ import annotations
@@ -16,7 +16,19 @@ import attrs
 
 from phasegate.consensus.difficulty import work_of
 from phasegate.consensus.x11 import x11
-from phasegate.store import chainlocks, context, disputes, filters, headers, instantlocks, masternodes, quorums
+from phasegate.store import (
+    broadcasts,
+    chainlocks,
+    context,
+    disputes,
+    filters,
+    headers,
+    instantlocks,
+    masternodes,
+    peers,
+    quorums,
+    reputations,
+)
 from phasegate.store.changes import AppendHeaders, RollBack, RollBackFilters
 from phasegate.store.damage import Damage
 from phasegate.store.database import Session
@@ -26,6 +38,7 @@ from phasegate.store.marks import ChainMarks
 from phasegate.store.segments import ALL_SERIES, HEADERS, SPAN, contiguous_end, cut, damaged_heights, erase, read_joined
 
 _BESIDE_THE_CHAIN = (masternodes, quorums, chainlocks, instantlocks)
+_HINTS = (peers, reputations, broadcasts)
 _ABOVE = "above the marks"
 _NOT_THE_CHAIN = (
     _ABOVE,
@@ -36,6 +49,11 @@ _NOT_THE_CHAIN = (
     "instantlocks",
     "context",
     "filter_variants",
+    "peers",
+    "peer_anchors",
+    "peer_key",
+    "reputations",
+    "broadcasts",
 )
 
 
@@ -59,6 +77,7 @@ def damages(rows: Session, chain: ChainMarks) -> tuple[Damage, ...]:
         raise StoreCorrupt(f"the database is damaged beyond repair, move it away: {'; '.join(verdict)}")
     beside = [damage for part in _BESIDE_THE_CHAIN for damage in part.damages(rows)]
     beside += [*context.damages(rows, chain), *disputes.damages(rows)]
+    beside += [damage for part in _HINTS for damage in part.damages(rows, chain.tip)]
     return (*_damaged_items(rows), *_misplaced_items(rows, chain), *beside)
 
 
@@ -80,7 +99,7 @@ def _misplaced_items(rows: Session, chain: ChainMarks) -> Iterator[Damage]:
 def repaired(rows: Session, chain: ChainMarks) -> tuple[ChainMarks, Repair]:
     """Go back to the last good height, as part of the caller's transaction."""
     found = damages(rows, chain)
-    for part in (*_BESIDE_THE_CHAIN, context):
+    for part in (*_BESIDE_THE_CHAIN, context, *_HINTS):
         part.mend(rows)
     lost = [damage.start for damage in found if damage.table not in _NOT_THE_CHAIN]
     good, before = max(min(lost, default=chain.tip + 1) - 1, chain.base), chain.tip

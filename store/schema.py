@@ -1,10 +1,12 @@
-"""The tables of schema 2, and whether a file has them.
+"""The tables of schema 3, and whether a file has them.
 
 `tail` and `segments` are the two tiers of the four chain series (see `segments.py`). `marks` has one row: how far the
 chain reaches. `matches` are the blocks whose filters matched, `recorded` once their bodies have been searched. A coin
 is an output to a watched script; what a transaction received, sent and concerned follows from the coins it made and
 spent, so that the two can never disagree; its inputs are kept to see when an InstantSend lock contradicts it.
-`masternodes` with `anchor` set are states on which quorums are computed. `meta` is the file's identity.
+`masternodes` with `anchor` set are states on which quorums are computed. `meta` is the file's identity. The tables from
+`peers` on are hints: they have no constraint on what a value says, and no index, so that no odd value in them can make
+the file a broken one.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from phasegate.store.database import Session
 from phasegate.store.errors import StoreMismatch
 
 APPLICATION_ID = 0x70686761  # "phga"
-VERSION = 2
+VERSION = 3
 
 TABLES = (
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID",
@@ -69,6 +71,16 @@ TABLES = (
     "CREATE INDEX transaction_inputs_spent ON transaction_inputs(txid, position)",
     """CREATE TABLE journal(row_id INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL, source TEXT NOT NULL,
         target TEXT NOT NULL, event TEXT NOT NULL, reason TEXT NOT NULL, facts TEXT NOT NULL) STRICT""",
+    """CREATE TABLE peers(host TEXT NOT NULL, port INTEGER NOT NULL, source TEXT NOT NULL, services INTEGER NOT NULL,
+        seen REAL NOT NULL, tried REAL NOT NULL, succeeded REAL NOT NULL, attempts INTEGER NOT NULL,
+        in_tried INTEGER NOT NULL, PRIMARY KEY(host, port)) STRICT, WITHOUT ROWID""",
+    "CREATE TABLE peer_key(id INTEGER PRIMARY KEY CHECK(id = 1), key BLOB NOT NULL) STRICT",
+    "CREATE TABLE peer_anchors(position INTEGER PRIMARY KEY, host TEXT NOT NULL, port INTEGER NOT NULL) STRICT",
+    """CREATE TABLE reputations(host TEXT NOT NULL, port INTEGER NOT NULL, score REAL NOT NULL, time REAL NOT NULL,
+        banned_until REAL NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL, PRIMARY KEY(host, port))
+        STRICT, WITHOUT ROWID""",
+    """CREATE TABLE broadcasts(txid BLOB PRIMARY KEY, raw BLOB NOT NULL, added REAL NOT NULL, announced REAL NOT NULL,
+        state TEXT NOT NULL, crc INTEGER NOT NULL) STRICT, WITHOUT ROWID""",
 )
 
 

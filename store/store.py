@@ -19,6 +19,7 @@ from phasegate.consensus.params import Network
 from phasegate.consensus.x11 import x11
 from phasegate.store import (
     branches,
+    broadcasts,
     chainlocks,
     context,
     disputes,
@@ -27,11 +28,14 @@ from phasegate.store import (
     instantlocks,
     journal,
     masternodes,
+    peers,
     quorums,
     repair,
+    reputations,
     wallet,
 )
 from phasegate.store import changes as c
+from phasegate.store import peer_changes as p
 from phasegate.store.database import Database, Session
 from phasegate.store.errors import StoreCorrupt, StoreFailed
 from phasegate.store.identity import Anchor, create, refuse_mismatch
@@ -57,6 +61,7 @@ _ON_CHAIN: dict[type[c.Change], Callable[[Session, ChainMarks, Any], ChainMarks 
     c.PutFilters: filters.put_filters,
     c.PutFilterVariants: disputes.put_variants,
     c.MarkMatched: wallet.mark_matched,
+    c.SearchBlocks: wallet.search_blocks,
     c.RecordBlock: wallet.record_block,
     c.AddWatch: wallet.add_watch,
 }
@@ -69,6 +74,14 @@ _BESIDE: dict[type[c.Change], Callable[[Session, Any], None]] = {
     c.RemoveWatch: wallet.remove_watch,
     c.AppendJournal: journal.append_journal,
     c.KeepHistory: journal.keep_history,
+    p.PutPeers: peers.put_peers,
+    p.ForgetPeers: peers.forget_peers,
+    p.SetPeerKey: peers.set_peer_key,
+    p.SetAnchors: peers.set_anchors,
+    p.PutReputation: reputations.put_reputation,
+    p.ForgetReputation: reputations.forget_reputation,
+    p.PutBroadcast: broadcasts.put_broadcast,
+    p.ForgetBroadcast: broadcasts.forget_broadcast,
 }
 
 

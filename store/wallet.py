@@ -14,7 +14,7 @@ import attrs
 
 from phasegate.consensus.blocks import BlockFindings, Coin
 from phasegate.consensus.primitives import OutPoint
-from phasegate.store.changes import AddWatch, MarkMatched, RecordBlock, RemoveWatch
+from phasegate.store.changes import AddWatch, MarkMatched, RecordBlock, RemoveWatch, SearchBlocks
 from phasegate.store.database import Session
 from phasegate.store.marks import ChainMarks
 
@@ -78,10 +78,17 @@ def mark_matched(rows: Session, chain: ChainMarks, change: MarkMatched) -> None:
     """Apply `MarkMatched`."""
     _refuse_unfit(rows, chain, change)
     rows.many("UPDATE watch SET matched_to = ? WHERE script = ?", ((change.end, script) for script in change.scripts))
-    rows.many(
-        "INSERT INTO matches VALUES(?, 0) ON CONFLICT(height) DO UPDATE SET recorded = 0",
-        ((height,) for height in change.heights),
-    )
+    rows.many(_TO_SEARCH, ((height,) for height in change.heights))
+
+
+_TO_SEARCH = "INSERT INTO matches VALUES(?, 0) ON CONFLICT(height) DO UPDATE SET recorded = 0"
+
+
+def search_blocks(rows: Session, chain: ChainMarks, change: SearchBlocks) -> None:
+    """Apply `SearchBlocks`."""
+    if any(not chain.base <= height <= chain.tip for height in change.heights):
+        raise ValueError(f"a block to be searched is none of {chain.base}..{chain.tip}")
+    rows.many(_TO_SEARCH, ((height,) for height in change.heights))
 
 
 def _refuse_unfit(rows: Session, chain: ChainMarks, change: MarkMatched) -> None:

@@ -11,8 +11,11 @@ import json
 import lzma
 import os
 import shutil
+import sys
 from collections.abc import Callable
+from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +24,37 @@ from phasegate.consensus.params import REGTEST, Network, network
 from phasegate.consensus.x11 import x11_many
 
 pytest_plugins = ("tests.simulated_world",)
+
+LOOK_UPS = ("socket.getaddrinfo", "socket.gethostbyname")
+LOCAL_NAMES = ("localhost", "", None)
+RESERVED = (".example", ".invalid", ".test")
+"""Names that nobody has [RFC 2606]."""
+
+
+def stay_at_home(event: str, arguments: tuple[Any, ...]) -> None:
+    """An audit hook: no test ever connects to, or looks up, anything beyond this machine.
+
+    Raises:
+        RuntimeError: one is about to.
+    """
+    if event == "socket.connect" and isinstance(arguments[1], tuple):
+        host = arguments[1][0]
+    elif event in LOOK_UPS:
+        host = arguments[0]
+    else:
+        return
+    name = host.decode() if isinstance(host, bytes) else host
+    if name in LOCAL_NAMES or name.endswith(RESERVED) or any(len(label) > 63 for label in name.split(".")):
+        return
+    try:
+        at_home = ip_address(name).is_loopback or (event in LOOK_UPS and ip_address(name).is_unspecified)
+    except ValueError:
+        at_home = False
+    if not at_home:
+        raise RuntimeError(f"a test reaches out: {event} {arguments[1] if event == 'socket.connect' else host}")
+
+
+sys.addaudithook(stay_at_home)
 
 ROOT = Path(__file__).parent.parent
 PACKED = ROOT / "tests" / "data" / "dashcore-regtest"

@@ -83,6 +83,7 @@ class World:
         return Config(
             network=network,
             peers=tuple(Address("node", port) for port in ports),
+            connect_only=changes.pop("connect_only", True),
             datadir=self.directory,
             watch=tuple(watch_script(item, network) for item in watch),
             limits=limits,

@@ -13,9 +13,10 @@ import phasegate
 def test_the_surface_is_this() -> None:
     """Names are added here on purpose, and never vanish."""
     assert set(phasegate.__all__) == {
-        "PHASES", "ChainLocked", "Client", "ClientFailed", "Config", "ConfigError", "Event", "Fault", "InstantLocked",
-        "JournalRow", "Lagged", "Limits", "LocalProtocolError", "Network", "PeerChart", "PeerMisbehaved", "PhaseRun",
-        "Progress", "Rewound", "Status", "StoreCorrupt", "StoreError", "StoreFailed", "StoreLocked", "StoreMismatch",
+        "PHASES", "BroadcastLimit", "BroadcastMoved", "BroadcastStatus", "ChainLocked", "Client", "ClientFailed",
+        "Config", "ConfigError", "Event", "Fault", "InstantLocked", "JournalRow", "Lagged", "Limits",
+        "LocalProtocolError", "Network", "PeerChart", "PeerMisbehaved", "PhaseRun", "Progress", "RefusedTransaction",
+        "Rewound", "Stage", "Status", "StoreCorrupt", "StoreError", "StoreFailed", "StoreLocked", "StoreMismatch",
         "StoredTransaction", "Subscription", "SyncChart", "TransactionFound", "Transition", "Warned", "Watermarks",
         "__version__", "network", "open_client",
     }  # fmt: skip

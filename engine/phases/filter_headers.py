@@ -78,7 +78,7 @@ class _Conclusion:
         end = min(claim.tail_start - 1, -(-reach // INTERVAL) * INTERVAL)
         jobs = _ranges(self._work.writer.marks.filter_headers + 1, end, max(limits.batch["cfheaders"], INTERVAL))
         peers, per_peer = self._settled.main.peers, limits.in_flight["cfheaders"]
-        await in_order(self._work, peers, jobs, self._fetch, self._store, per_peer=per_peer)
+        await in_order(self._work, peers, jobs, self._fetch, self._store, per_peer=per_peer, size=_taken_by)
         if self._work.writer.marks.filter_headers < reach:
             headers = chain_headers(claim.tail[:32], claim.tail[32:])
             await self._store(Span(claim.tail_start, self._work.writer.marks.tip), (claim.tail[:32], headers))
@@ -144,11 +144,15 @@ class _Conclusion:
         return changes
 
 
+def _taken_by(fetched: tuple[bytes, bytes]) -> int:
+    return sum(map(len, fetched))
+
+
 def _ranges(start: int, end: int, size: int) -> list[Span]:
-    """`start..end` cut into spans of at most `size` that end at settled heights."""
+    """`start..end` cut into spans of about `size` that end at settled heights, which genesis is not."""
     ranges = []
     while start <= end:
-        stop = min(end, (start + size - 1) // INTERVAL * INTERVAL)
+        stop = min(end, max((start + size - 1) // INTERVAL, 1) * INTERVAL)
         ranges.append(Span(start, stop))
         start = stop + 1
     return ranges

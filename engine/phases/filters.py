@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from itertools import groupby, pairwise
+from sys import getsizeof
 
 import attrs
 import trio
@@ -31,7 +32,7 @@ from phasegate.engine.pipeline import in_order
 from phasegate.engine.requests import Desk
 from phasegate.engine.work import Work
 from phasegate.p2p.messages import CFHeaders, CFilter, GetCFHeaders, GetCFilters
-from phasegate.store import Change, MarkMatched, PutFilters, RollBackFilters
+from phasegate.store import Change, MarkMatched, PutFilters, RollBackFilters, SearchBlocks
 
 BASIC = 0
 """The only filter type [BIP158]."""
@@ -61,15 +62,29 @@ async def download_filters(work: Work) -> None:
     marks = work.writer.marks
     if marks.filters >= marks.tip:
         return
-    capable = work.filter_peers()
-    peers = [peer for peer in capable if peer.address in work.live.settled] or capable
+    per_peer, peers = work.limits.in_flight["filters"], partial(_servers, work)
     with work.desk("filters") as desk:
-        download = _Download(work, desk)
+        fetch, apply = (download := _Download(work, desk)).fetch, download.apply
         jobs = spans(marks.filters + 1, marks.tip, work.limits.batch["filters"])
         try:
-            await in_order(work, peers, jobs, download.fetch, download.apply, per_peer=work.limits.in_flight["filters"])
+            await in_order(work, peers, jobs, fetch, apply, per_peer=per_peer, size=taken_by)
         except Suspect as suspect:
             await _roll_back(work, suspect)
+
+
+def _servers(work: Work) -> list[Peer]:
+    """Who is asked for filters: those that stated the stored filter headers, all who serve them if there is none.
+
+    Raises:
+        Failure: nobody serves compact filters.
+    """
+    capable = work.filter_peers()
+    return [peer for peer in capable if peer.address in work.live.settled] or capable
+
+
+def taken_by(filters: Sequence[bytes]) -> int:
+    """The bytes that `filters` take in memory."""
+    return sum(map(getsizeof, filters)) + getsizeof(filters)
 
 
 class Suspect(Exception):
@@ -112,7 +127,12 @@ async def _match_stored(work: Work) -> None:
 
 
 async def _match(work: Work, span: Span, filters: Sequence[bytes], scripts: tuple[bytes, ...]) -> MarkMatched:
-    """What `scripts` match in the filters of `span`, or in what others say these are."""
+    """What `scripts` match in the filters of `span`."""
+    return MarkMatched(scripts, span.start, span.end, await _matching(work, span, filters, scripts))
+
+
+async def _matching(work: Work, span: Span, filters: Sequence[bytes], scripts: tuple[bytes, ...]) -> tuple[int, ...]:
+    """The heights that `scripts` match in the filters of `span`, or in what others say these are."""
     hashes = work.store.hashes(span.start, span.count)
     found = await work.seams.compute(match_filters, hashes, filters, scripts)
     variants = work.store.filter_variants(span.start, span.count) if work.writer.marks.disputed is not None else []
@@ -120,7 +140,14 @@ async def _match(work: Work, span: Span, filters: Sequence[bytes], scripts: tupl
     names = b"".join([hashes[32 * i : 32 * i + 32] for i in places])
     others = await work.seams.compute(match_filters, names, [raw for _, raw in variants], scripts)
     matched = {*found, *[places[i] for i in others]}
-    return MarkMatched(scripts, span.start, span.end, tuple(span.start + i for i in sorted(matched)))
+    return tuple(span.start + i for i in sorted(matched))
+
+
+async def _broadcast_ones(work: Work, span: Span, filters: Sequence[bytes]) -> list[Change]:
+    """The blocks of `span` that may have a transaction of our own, to be searched as the matched ones are."""
+    scripts = () if work.broadcasts is None else work.broadcasts.scripts
+    found = await _matching(work, span, filters, scripts) if scripts else ()
+    return [SearchBlocks(found)] if found else []
 
 
 def _still_fitting(work: Work, match: MarkMatched) -> list[Change]:
@@ -171,11 +198,12 @@ class _Download:
         before = span.start - 1
         scripts = tuple(item.script for item in self._work.store.watch_items() if item.matched_to == before)
         numbered = tuple((span.start + i, raw) for i, raw in enumerate(filters))
+        changes = [PutFilters(numbered), *await _broadcast_ones(self._work, span, filters)]
         if not scripts:
-            await self._work.writer.commit([PutFilters(numbered)])
+            await self._work.writer.commit(changes)
             return
         match = await _match(self._work, span, filters, scripts)
-        await self._work.writer.commit_fresh(lambda: [PutFilters(numbered), *_still_fitting(self._work, match)])
+        await self._work.writer.commit_fresh(lambda: [*changes, *_still_fitting(self._work, match)])
 
     async def _settle(self, peer: Peer, height: int, raw: bytes) -> None:
         """`peer` sent a filter that does not fit the stored filter header of `height`: find out who is wrong."""

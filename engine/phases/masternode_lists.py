@@ -36,6 +36,9 @@ ASKED = 2
 PATIENCE = 2
 """Lists that nobody has after which no other is asked for that would only be good to have."""
 
+ENTRY, COMMITMENT = 800, 900
+"""Bytes that a parsed masternode and a parsed quorum commitment take in memory, roughly."""
+
 _ON_TOP = (Fault.BAD_MASTERNODE_DIFF, Fault.BAD_MASTERNODE_ROOT, Fault.BAD_QUORUM_ROOT)
 """Faults that may just as well be those of the list underneath."""
 
@@ -57,6 +60,11 @@ class Claim:
 
 
 Brought = tuple["Peer", MasternodeListDiff]
+
+
+def _taken_by(brought: Brought) -> int:
+    _, diff = brought
+    return ENTRY * len(diff.added) + COMMITMENT * len(diff.new_quorums) + sum(map(len, diff.deleted))
 
 
 class Lists:
@@ -121,7 +129,8 @@ class Lists:
         if missing := sorted({height for height in heights if not self.has(height)}):
             hops = self._hops(missing)
             per_peer = self._work.limits.in_flight["mnlist"]
-            await in_order(self._work, self._work.chain_peers(), hops, self._fetch, self._take, per_peer=per_peer)
+            peers, fetch, take = self._work.chain_peers, self._fetch, self._take
+            await in_order(self._work, peers, hops, fetch, take, per_peer=per_peer, size=_taken_by)
 
     async def bring_if_served(self, height: int) -> bool:
         """Get the list at `height` if a peer has it; whether it is at hand then.

@@ -67,6 +67,8 @@ class Economy:
         touching: txids (wire order) that pay to or spend from a watched script, in chain order.
         heights: the heights of the blocks that hold them.
         credit_pool: duffs locked for Platform.
+        purse: the unspent coins of watched scripts.
+        reserved: those of them that a transaction from outside spends: the chain itself leaves them alone.
     """
 
     rng: random.Random
@@ -75,6 +77,7 @@ class Economy:
     heights: list[int] = attrs.field(factory=list)
     credit_pool: int = 0
     purse: dict[OutPoint, Held] = attrs.field(factory=dict)
+    reserved: set[OutPoint] = attrs.field(factory=set)
     treasury: deque[Held] = attrs.field(factory=deque)
     _strangers: deque[Held] = attrs.field(factory=lambda: deque(maxlen=_KEPT_STRANGERS))
     _watched_set: frozenset[bytes] = frozenset()
@@ -91,6 +94,10 @@ class Economy:
         for held in self.purse.values():
             totals[held.output.script] += held.output.value
         return totals
+
+    def free_coins(self) -> list[Held]:
+        """The watched coins that are not reserved, the oldest first."""
+        return [held for held in self.purse.values() if held.outpoint not in self.reserved]
 
     def stranger(self) -> bytes:
         """A script nobody watches, of a key of its own."""
@@ -133,14 +140,14 @@ class Economy:
         payload: Callable[[Inputs], bytes] | None = None,
     ) -> Spending:
         """A transaction of these coins to these outputs; `payload` is told the inputs, which it signs."""
-        inputs = tuple([TxIn(c.outpoint, self._unlock(c.output.script)) for c in coins])
+        inputs = tuple([TxIn(c.outpoint, self.unlock(c.output.script, self.rng)) for c in coins])
         extra = payload(inputs) if payload else b""
         tx = Transaction(3 if payload else 2, kind, inputs, tuple(outputs), 0, extra)
         return Spending(tx, tuple([c.output for c in coins]))
 
-    def _unlock(self, script: bytes) -> bytes:
+    def unlock(self, script: bytes, rng: random.Random) -> bytes:
         """A scriptSig of the right form for `script`: a signature that nobody checks, and what the script hashes."""
-        rest = self.rng.randbytes(_SIGNATURE_SIZE - 3)
+        rest = rng.randbytes(_SIGNATURE_SIZE - 3)
         signature = var_bytes(bytes((0x30, _SIGNATURE_SIZE - 3)) + rest + b"\x01")
         return (b"\x00" if script[:1] == b"\xa9" else b"") + signature + self._unlocking[script]
 

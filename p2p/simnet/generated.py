@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Self
 
 import attrs
@@ -38,7 +38,7 @@ from phasegate.consensus.primitives import (
 )
 from phasegate.consensus.quorums import QuorumCommitment, QuorumSnapshot
 from phasegate.p2p.messages import GetQrInfo, QrInfo
-from phasegate.p2p.simnet import CannotServe, masternode_events, payments
+from phasegate.p2p.simnet import CannotServe, masternode_events, payments, wallet
 from phasegate.p2p.simnet.announced import announced_chainlock, announced_instantlock
 from phasegate.p2p.simnet.chain import Announced, Expected, StoredBlocks
 from phasegate.p2p.simnet.dkg import Quorums
@@ -164,10 +164,40 @@ class GeneratedChain(StoredBlocks):
         copied.reseed(seed)
         return copied
 
-    def extend(self, blocks: int) -> None:
-        """Mine `blocks` more."""
+    def extend(self, blocks: int, *, include: Sequence[Transaction] = ()) -> None:
+        """Mine `blocks` more; the first of them also holds the transactions to `include`, in this order.
+
+        Raises:
+            Unspendable: one of them spends what is no watched coin of this chain; nothing is mined then.
+        """
+        included = wallet.spendings(self.economy, include)
         for _ in range(blocks):
-            self._mine_next()
+            self._mine_next(included)
+            included = []
+
+    def spend_watched(self) -> Transaction:
+        """A transaction that spends a watched coin, for a client to broadcast; see `wallet`.
+
+        Raises:
+            Unspendable: no watched coin is free.
+        """
+        return wallet.spend_watched(self.economy)
+
+    def mineable(self, transactions: Iterable[Transaction]) -> list[Transaction]:
+        """Those of `transactions` that the next block can hold; their coins are reserved."""
+        return wallet.mineable(self.economy, transactions)
+
+    def lock_transaction(self, tx: Transaction) -> Announced:
+        """The InstantSend lock of `tx`, as the quorums of today sign it; mined or not, it keeps this lock.
+
+        Raises:
+            ImpossibleChain: no quorum can lock it now.
+        """
+        lock = self.instantlocks.grant(self.height + 1, tx)
+        if lock is None:
+            raise ImpossibleChain(f"no quorum can lock {tx.txid[::-1].hex()} at height {self.height}")
+        (announced,) = self._offer([announced_instantlock(lock)])
+        return announced
 
     @property
     def expected(self) -> Expected:
@@ -216,12 +246,13 @@ class GeneratedChain(StoredBlocks):
         of_block = [] if lock is None else [announced_chainlock(lock)]
         return self._offer([*map(announced_instantlock, self.instantlocks.at(height)), *of_block])
 
-    def _mine_next(self) -> None:
+    def _mine_next(self, included: Sequence[Spending]) -> None:
         height = self.height + 1
         self.registry.confirm(height, self.tip.hash)
         spendings = self.quorums.transactions(height)
         spendings += masternode_events.transactions(self.registry, height)
         spendings += payments.transactions(self.economy, height)
+        spendings += included
         spendings.insert(0, self._coinbase(height))
         touching = self.economy.book(height, spendings)
         self.instantlocks.book(height, touching)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
 
@@ -59,17 +59,23 @@ class Greeting:
         network: whose node this is; on a devnet both sides name it.
         height: of the node's tip.
         identity: of the node.
+        rng: where nonces come from.
+        now: the wall clock, in seconds since 1970.
         version: the protocol both speak, Core's first one until the caller's version is there.
         complete: whether the caller has said version and verack.
         relay: whether the caller wishes transactions and InstantSend locks.
+        wants_addrv2: whether it wishes addresses in the form of BIP155.
     """
 
     network: Network
     height: int
     identity: Identity = attrs.field(factory=Identity)
+    rng: random.Random = attrs.field(factory=random.Random)
+    now: Callable[[], float] = attrs.field(default=time.time)
     version: int = attrs.field(default=209, init=False)
     complete: bool = attrs.field(default=False, init=False)
     relay: bool = attrs.field(default=False, init=False)
+    wants_addrv2: bool = attrs.field(default=False, init=False)
     wants_headers: bool = attrs.field(default=False, init=False)
     wants_headers2: bool = attrs.field(default=False, init=False)
     _their_services: int | None = attrs.field(default=None, init=False)
@@ -93,6 +99,8 @@ class Greeting:
             self.complete = True
         elif isinstance(message, SendAddrV2) and self.complete:
             raise Punished("sendaddrv2 after verack")
+        elif isinstance(message, SendAddrV2):
+            self.wants_addrv2 = True
         elif isinstance(message, SendHeaders):
             self.wants_headers = True
         elif isinstance(message, SendHeaders2):
@@ -107,7 +115,7 @@ class Greeting:
 
     def ping(self) -> Ping:
         """A ping of a new nonce."""
-        return Ping(random.getrandbits(64))
+        return Ping(self.rng.getrandbits(64))
 
     def _greeted(self, theirs: Version) -> Sequence[Message]:
         if theirs.version < OLDEST_PROTOCOL:
@@ -123,9 +131,9 @@ class Greeting:
         ours = Version(
             version=own.protocol,
             services=own.services,
-            time=int(time.time()),
+            time=int(self.now()),
             my_services=own.services,
-            nonce=random.getrandbits(64),
+            nonce=self.rng.getrandbits(64),
             user_agent=f"{own.user_agent}({devnet or COMMENT})/",
             start_height=self.height,
         )

@@ -54,12 +54,20 @@ class InstantLocks:
         return tuple(self._promised)
 
     def book(self, height: int, transactions: Iterable[Transaction]) -> None:
-        """Decide which of the `transactions` mined at `height` were locked before."""
+        """Decide which of the `transactions` mined at `height` were locked before; some had a lock granted."""
         for tx in transactions:
             lucky = self.rng.random() < _LOCKED
-            if lucky and tx.inputs and not tx.is_coinbase and (promise := self._promise(height, tx)):
+            if tx.txid in self._promised:
+                self._by_height.setdefault(height, []).append(tx.txid)
+            elif lucky and tx.inputs and not tx.is_coinbase and (promise := self._promise(height, tx)):
                 self._promised[tx.txid] = promise
                 self._by_height.setdefault(height, []).append(tx.txid)
+
+    def grant(self, height: int, tx: Transaction) -> InstantLock | None:
+        """Lock a transaction that could be mined at `height`; None when no quorum can."""
+        if tx.txid not in self._promised and (promise := self._promise(height, tx)):
+            self._promised[tx.txid] = promise
+        return self.lock(tx.txid)
 
     def lock(self, txid: bytes) -> InstantLock | None:
         """The lock of a transaction, None when it has none."""

@@ -1,44 +1,31 @@
 """A Dash node made of a chain: it shakes hands, announces, answers, punishes and keeps silent as dashd does.
 
-`Node.serve` listens on TCP, `Node.handle` takes one connection over any stream. A node may be told to lie (`lies`), to
-wait before each answer, or to fall silent after the handshake.
+`Node.serve` listens on TCP, `Node.handle` takes one connection over any stream. A node may be told to be weak (to wait,
+to answer slowly, to fall silent, to hang up) or to misbehave (to lie, to flood); else it is as honest as its chain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+import random
+import time
+from collections.abc import Callable, Iterable
 
 import attrs
 import trio
+from attrs.validators import in_, optional
 
-from phasegate.consensus.faults import PeerMisbehaved
-from phasegate.p2p.compressed import compress
-from phasegate.p2p.messages import (
-    CFCheckpt,
-    CFHeaders,
-    GetHeaders,
-    GetHeaders2,
-    Headers,
-    Headers2,
-    Inv,
-    InvItem,
-    InvType,
-    Mempool,
-    Message,
-)
-from phasegate.p2p.simnet.answers import Answer, Punished, answer, check_offered
+from phasegate.p2p.messages import AddressV2
+from phasegate.p2p.simnet.announcing import FORMS
 from phasegate.p2p.simnet.chain import Announced, SimulatedChain, last_shared_height
-from phasegate.p2p.simnet.greeting import Greeting, Identity
+from phasegate.p2p.simnet.conversation import Conversation
+from phasegate.p2p.simnet.flood import Flood
+from phasegate.p2p.simnet.gossip import CORE_SHARE, Selection
+from phasegate.p2p.simnet.greeting import Identity
 from phasegate.p2p.simnet.lies import Lie
+from phasegate.p2p.simnet.memory_pool import MemoryPool
 from phasegate.p2p.simnet.request_log import RequestLog
-from phasegate.p2p.simnet.wire import Gone, Wire
-
-HANDSHAKE_TIMEOUT = 60.0
-PING_INTERVAL = 120.0
-SILENCE_LIMIT = 1200.0
-MAX_HEADERS_ANNOUNCED = 8
-MAX_BLOCKS_OF_LOCKS = 100
-"""Of so many of the newest blocks the locks are announced; nobody has waited for older ones."""
+from phasegate.p2p.simnet.wire import Wire
 
 
 @attrs.define(eq=False)
@@ -53,6 +40,22 @@ class Node:
         silent: shake hands, then answer nothing.
         locks: whether it knows of ChainLocks and InstantSend locks, apart from those in blocks.
         identity: what it says of itself.
+        known: the addresses it tells of; `address`, if given, is its own and told with them.
+        share: how many in a hundred of the known addresses it tells.
+        refuse_getaddr: tell no addresses at all.
+        flood: junk to send from the handshake on, while it answers.
+        stall_after: on each connection, answer so many requests (pings not counted) and then nothing.
+        trickle: bytes a second that the line takes after the handshake.
+        hang_up_after: seconds after which it closes a connection.
+        announce_by: tell of blocks in this one of `announcing.FORMS`, whatever the peer wishes.
+        pool: the transactions that wait to be mined, its own or that of several nodes.
+        refuse_txs: take no transaction, without a word.
+        tx_delay: seconds before it asks for a transaction, and before it tells of one.
+        rng: the chance in what it says.
+        now: the wall clock, in seconds since 1970.
+
+    Attributes:
+        told_lies: how many answers with something false in them have been sent.
     """
 
     chain: SimulatedChain
@@ -62,12 +65,28 @@ class Node:
     silent: bool = attrs.field(default=False, kw_only=True)
     locks: bool = attrs.field(default=True, kw_only=True)
     identity: Identity = attrs.field(factory=Identity, kw_only=True)
-    _peers: list[_Peer] = attrs.field(factory=list, init=False)
+    known: tuple[AddressV2, ...] = attrs.field(default=(), kw_only=True)
+    address: AddressV2 | None = attrs.field(default=None, kw_only=True)
+    share: int = attrs.field(default=CORE_SHARE, kw_only=True)
+    refuse_getaddr: bool = attrs.field(default=False, kw_only=True)
+    flood: Flood | None = attrs.field(default=None, kw_only=True)
+    stall_after: int | None = attrs.field(default=None, kw_only=True)
+    trickle: float | None = attrs.field(default=None, kw_only=True)
+    hang_up_after: float | None = attrs.field(default=None, kw_only=True)
+    announce_by: str | None = attrs.field(default=None, validator=optional(in_(FORMS)), kw_only=True)
+    pool: MemoryPool = attrs.field(factory=MemoryPool, kw_only=True)
+    refuse_txs: bool = attrs.field(default=False, kw_only=True)
+    tx_delay: float = attrs.field(default=2.0, kw_only=True)
+    rng: random.Random = attrs.field(factory=random.Random, kw_only=True)
+    now: Callable[[], float] = attrs.field(default=time.time, kw_only=True)
+    told_lies: int = attrs.field(default=0, init=False)
+    _peers: list[Conversation] = attrs.field(factory=list, init=False)
+    _selection: Selection | None = attrs.field(default=None, init=False)
 
     @property
     def peers(self) -> int:
         """How many peers have completed the handshake and are still there."""
-        return sum(peer.greeting.complete for peer in self._peers)
+        return len(self._ready())
 
     async def serve(
         self, host: str, port: int, *, task_status: trio.TaskStatus[tuple[str, int]] = trio.TASK_STATUS_IGNORED
@@ -91,149 +110,48 @@ class Node:
 
     async def handle(self, stream: trio.abc.Stream) -> None:
         """Serve one peer until it leaves or is disconnected; the stream is closed then."""
-        peer = _Peer(self, Wire(stream, self.chain.network.magic))
+        peer = Conversation(self, Wire(stream, self.chain.network.magic))
         self._peers.append(peer)
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(peer.keep_alive, nursery.cancel_scope)
-                await peer.talk()
-                nursery.cancel_scope.cancel()
+            with trio.move_on_after(math.inf if self.hang_up_after is None else self.hang_up_after):
+                await peer.run()
         finally:
             self._peers.remove(peer)
             await peer.wire.aclose()
 
     async def announce(self, blocks: int) -> None:
-        """Tell every peer of the newest `blocks` blocks, by headers if it asked for them, else by inv, and of locks."""
-        for peer in [peer for peer in self._peers if peer.greeting.complete and not self.silent]:
+        """Tell every peer of the newest `blocks` blocks and of their locks; what they hold waits no more."""
+        self.pool.settle(self.chain, range(self.chain.height - blocks + 1, self.chain.height + 1))
+        for peer in self._ready():
             await peer.announce(blocks)
 
     async def switch(self, chain: SimulatedChain) -> None:
         """Go over to another chain, as after a reorganisation, and tell every peer of the blocks that are new."""
         fork = last_shared_height(self.chain, chain)
         self.chain = chain
+        self.pool.reorganised(fork)
         for peer in self._peers:
             peer.forget_above(fork)
         await self.announce(chain.height - fork)
 
+    async def offer(self, locks: Iterable[Announced]) -> None:
+        """Tell every peer of these locks, if it wishes to hear of their kind."""
+        offered = tuple(locks)
+        for peer in self._ready():
+            await peer.tell_locks(offered)
 
-@attrs.define(eq=False)
-class _Peer:
-    """One connection, seen from the node."""
+    async def gossip(self, addresses: Iterable[AddressV2]) -> None:
+        """Tell addresses, unasked, to every peer that has asked for or told some: dashd tells nobody else."""
+        told = tuple(addresses)
+        for peer in self._ready():
+            if peer.gossips:
+                await peer.tell_addresses(told)
 
-    node: Node
-    wire: Wire
-    greeting: Greeting = attrs.field(init=False)
-    _known: int = attrs.field(default=0, init=False)
+    def addresses(self) -> tuple[AddressV2, ...]:
+        """What it tells who asks for addresses; the same for about a day, unless `known` is set anew."""
+        if self._selection is None or not self._selection.holds(self.known):
+            self._selection = Selection.draw(self.known, self.share, self.rng)
+        return self._selection.told if self.address is None else (*self._selection.told[:999], self.address)
 
-    def __attrs_post_init__(self) -> None:
-        self.greeting = Greeting(self.node.chain.network, self.node.chain.height, self.node.identity)
-
-    async def talk(self) -> None:
-        """Read and answer, one message after the other, until the end."""
-        try:
-            while True:
-                await self._take(await self.wire.receive())
-        except (Gone, Punished, PeerMisbehaved):
-            return
-
-    async def keep_alive(self, scope: trio.CancelScope) -> None:
-        """Drop a peer that does not finish the handshake or says nothing for too long; ping it meanwhile."""
-        await trio.sleep(HANDSHAKE_TIMEOUT)
-        while self.greeting.complete and trio.current_time() - self.wire.last_heard < SILENCE_LIMIT:
-            await trio.sleep(PING_INTERVAL)
-            if not self.node.silent:
-                await self._send_quietly(self.greeting.ping())
-        scope.cancel()
-
-    def forget_above(self, fork: int) -> None:
-        """What the peer was told above this height is of another chain now."""
-        self._known = min(self._known, fork)
-
-    async def announce(self, blocks: int) -> None:
-        chain, heights = self.node.chain, range(self.node.chain.height - blocks + 1, self.node.chain.height + 1)
-        locks = [lock for height in heights[-MAX_BLOCKS_OF_LOCKS:] for lock in chain.locks_of(height)]
-        await self._offer([lock for lock in locks if lock.inv_type == InvType.INSTANTSEND_LOCK])
-        if heights:
-            await self._announce_blocks(chain, heights.start, blocks)
-        await self._offer([lock for lock in locks if lock.inv_type == InvType.CHAINLOCK][-1:])
-
-    async def _announce_blocks(self, chain: SimulatedChain, first: int, blocks: int) -> None:
-        by_headers = blocks <= MAX_HEADERS_ANNOUNCED and self._known >= first - 1
-        raw = chain.headers(first, blocks)
-        if by_headers and self.greeting.wants_headers2:
-            message: Message = compress(raw, announcement=True)
-        elif by_headers and self.greeting.wants_headers:
-            message = Headers(raw)
-        else:
-            message = Inv((InvItem(InvType.BLOCK, chain.tip_hash),))
-        await self._send_quietly(message)
-        self._known = max(self._known, chain.height) if by_headers else self._known
-
-    async def _take(self, message: Message) -> None:
-        if not self.greeting.complete or self.greeting.concerns(message):
-            await self._greet(message)
-        elif not self.node.silent:
-            await self._answer(message)
-
-    async def _greet(self, message: Message) -> None:
-        was_complete = self.greeting.complete
-        for reply in self.greeting.receive(message):
-            await self.wire.send(reply)
-        self.wire.version = self.greeting.version
-        if self.greeting.complete and not was_complete and not self.node.silent:
-            await self._welcome()
-
-    async def _welcome(self) -> None:
-        for message in self.greeting.welcome():
-            await self.wire.send(message)
-        await self._offer(self.node.chain.locks())
-
-    async def _offer(self, locks: Iterable[Announced]) -> None:
-        """Announce those of `locks` that this peer wishes to hear of."""
-        kinds = (InvType.CHAINLOCK, InvType.INSTANTSEND_LOCK) if self.greeting.relay else (InvType.CHAINLOCK,)
-        offered = tuple([InvItem(lock.inv_type, lock.hash) for lock in locks if lock.inv_type in kinds])
-        if offered and self.node.locks:
-            await self._send_quietly(Inv(offered))
-
-    async def _answer(self, request: Message) -> None:
-        chain, version = self.node.chain, self.wire.version
-        check_offered(request, self.node.identity.services)
-        given = answer(chain, request, version)
-        if given is None or (isinstance(request, Mempool) and not self.node.locks):
-            return
-        if self.node.delay:
-            await trio.sleep(self.node.delay)
-        if self.node.lie is not None:
-            given = self.node.lie.tell(chain, given, version)
-        await self._give(request, given)
-        if isinstance(request, GetHeaders | GetHeaders2):
-            self._known = max(self._known, given.facts["to"])
-
-    async def _give(self, request: Message, given: Answer) -> None:
-        served = 0
-        try:
-            for message in given.messages:
-                await self.wire.send(message)
-                served += _items(message)
-        finally:
-            if self.node.log is not None and given.facts:
-                self.node.log.write(self.wire.name, request.command, given.facts, served)
-
-    async def _send_quietly(self, message: Message) -> None:
-        try:
-            await self.wire.send(message)
-        except Gone:
-            return
-
-
-def _items(message: Message) -> int:
-    """How many things a message brings."""
-    match message:
-        case Headers() | Headers2():
-            return message.count
-        case CFHeaders():
-            return len(message.hashes) // 32
-        case CFCheckpt():
-            return len(message.headers) // 32
-        case _:
-            return 1
+    def _ready(self) -> list[Conversation]:
+        return [peer for peer in self._peers if peer.greeting.complete]

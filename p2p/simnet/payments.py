@@ -50,7 +50,7 @@ def _pay_two_watched(economy: Economy, _height: int) -> list[Spending]:
 
 
 def _spend_watched(economy: Economy, _height: int) -> list[Spending]:
-    coins = list(economy.purse.values())
+    coins = economy.free_coins()
     count = min(len(coins), economy.rng.randrange(1, 4))
     return [_move(economy, economy.rng.sample(coins, count))] if coins else []
 

@@ -12,6 +12,8 @@ from phasegate.p2p.simnet.answers import Punished
 
 PIECE = 64 * 1024
 HANDSHAKE_VERSION = 209
+PIECES_A_SECOND = 10
+"""In so many pieces goes what a slow line takes in a second."""
 _LOCATORS = ("getheaders", "getheaders2", "getblocks")
 
 
@@ -34,13 +36,15 @@ class RawFrame(Message):
 class Wire:
     """One stream; `version` is the protocol negotiated on it, `last_heard` Trio's time of the last bytes.
 
-    `name` is the peer's address as it was at the beginning: a connection that is reset has none any more.
+    `name` is the peer's address as it was at the beginning: a connection that is reset has none any more. With `pace`
+    the line takes so many bytes a second and no more.
     """
 
     stream: trio.abc.Stream
     magic: bytes
     version: int = HANDSHAKE_VERSION
     last_heard: float = attrs.field(factory=trio.current_time)
+    pace: float | None = attrs.field(default=None, init=False)
     name: str = attrs.field(init=False)
     _decoder: FrameDecoder = attrs.field(init=False)
     _sending: trio.Lock = attrs.field(factory=trio.Lock, init=False)
@@ -86,15 +90,28 @@ class Wire:
         Raises:
             Gone: the stream has ended.
         """
-        if isinstance(message, RawFrame):
-            data = message.data
-        else:
-            data = encode_frame(self.magic, message.command, message.to_payload(self.version))
+        data = self.framed(message)
         async with self._sending:
             try:
-                await self.stream.send_all(data)
+                await self._write(data)
             except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
                 raise Gone from error
+
+    async def _write(self, data: bytes) -> None:
+        if self.pace is None:
+            await self.stream.send_all(data)
+            return
+        size = max(1, int(self.pace / PIECES_A_SECOND))
+        for at in range(0, len(data), size):
+            piece = data[at : at + size]
+            await trio.sleep(len(piece) / self.pace)
+            await self.stream.send_all(piece)
+
+    def framed(self, message: Message) -> bytes:
+        """The message as it goes on the wire."""
+        if isinstance(message, RawFrame):
+            return message.data
+        return encode_frame(self.magic, message.command, message.to_payload(self.version))
 
     async def aclose(self) -> None:
         """Close the stream, without waiting when cancelled."""

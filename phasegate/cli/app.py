@@ -15,10 +15,13 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from phasegate.cli.bench import bench
+from phasegate.cli.broadcast import broadcast
 from phasegate.cli.check import check
 from phasegate.cli.demo import demo
 from phasegate.cli.diagram import diagram
 from phasegate.cli.history import history
+from phasegate.cli.peers import peers
+from phasegate.cli.policy import policy
 from phasegate.cli.refusal import Code, forget_stdout, say_error
 from phasegate.cli.simnet import simnet
 from phasegate.cli.status import status
@@ -33,8 +36,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (sync, status, history, unwatch, demo, diagram, verify, bench, simnet):
+for _command in (sync, status, history, unwatch, broadcast, demo, diagram, verify, policy, bench, simnet):
     app.command()(_command)
+app.add_typer(peers)
 app.add_typer(check)
 
 

@@ -45,7 +45,9 @@ def demo(
     typer.echo(f"A simulated Dash node mines {blocks} blocks (seed {seed}) ...")
     with TemporaryDirectory(prefix="phasegate-demo-") as place, _node(blocks, seed) as node, refusals("demo"):
         typer.echo(f"It listens on {node.address}. A client syncs from it and watches {len(node.watch)} addresses:\n")
-        config = Config.create("simnet", peers=(node.address,), watch=node.watch, datadir=Path(place))
+        config = Config.create(
+            "simnet", peers=(node.address,), connect_only=True, watch=node.watch, datadir=Path(place)
+        )
         ending = _sync(config)
         if ending.code is Code.INTERRUPTED:
             raise typer.Exit(ending.code)
@@ -54,12 +56,14 @@ def demo(
 
 
 def _sync(config: Config) -> Ending:
-    from phasegate.cli.run import Terms, attend, display_for
+    from phasegate.cli.ending import Judge, Terms
+    from phasegate.cli.run import attend, display_for
     from phasegate.engine.client import Client
     from phasegate.engine.events import TransactionFound
 
     display = _Discreet(display_for(config, as_json=False), TransactionFound)
-    return attend(Client(config), Terms(once=True, give_up=GIVE_UP, linger=0.0), display)
+    client = Client(config)
+    return attend(client, Judge(client, Terms(once=True, give_up=GIVE_UP, linger=0.0)), display)
 
 
 @attrs.frozen

@@ -57,6 +57,10 @@ class Watched(Protocol):
         """Whether it is in trouble, or was and has stored nothing since."""
 
     @property
+    def disk_refuses(self) -> bool:
+        """Whether it is the disk that it struggles with."""
+
+    @property
     def hopeless(self) -> str:
         """Why no peer can be had any more."""
 
@@ -93,7 +97,7 @@ class Judge:
             if ending is not None:
                 break
             await trio.sleep(CHECK_EVERY)
-        if ending.code is Code.DEGRADED:
+        if ending.code is not Code.SYNCED:
             await self._client.give_up()
         return ending
 
@@ -105,7 +109,8 @@ class Judge:
         elif self._terms.once and self._has_lingered():
             return Ending("synced", "", Code.SYNCED)
         if client.struggling and (client.hopeless or self._out_of_patience()):
-            return Ending("degraded", client.hopeless or client.status.reason, Code.DEGRADED)
+            code = Code.STORE if client.disk_refuses else Code.DEGRADED
+            return Ending("degraded", client.hopeless or client.status.reason, code)
         return None
 
     def _has_lingered(self) -> bool:

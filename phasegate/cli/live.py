@@ -74,6 +74,14 @@ def _(event: events.InstantLocked) -> str:
 
 
 @told.register
+def _(event: events.BroadcastMoved) -> str:
+    where = f" at {event.height}" if event.height is not None else ""
+    knowers = f"announced to {event.announced}, fetched by {event.fetched}, echoed by {event.echoed}"
+    why = f": {event.reason}" if event.reason else ""
+    return f"Transaction {hexed(event.txid)} is {event.stage}{where} ({knowers}){why}"
+
+
+@told.register
 def _(event: events.Rewound) -> str:
     return f"Rewound from {event.old_tip} to {event.fork_height}: a better branch is followed"
 

@@ -40,10 +40,73 @@ DevnetName = Annotated[
         "--devnet-name", metavar="NAME", help="Which devnet. It is part of the store's identity, as activations are."
     ),
 ]
+Peers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--peer", metavar="HOST:PORT", help="A node to connect to first (may be repeated); the port may be left out."
+    ),
+]
+ConnectOnly = Annotated[
+    bool, typer.Option("--connect-only", help="Connect to the given peers only, and search for no others.")
+]
+Proxy = Annotated[
+    str,
+    typer.Option(
+        "--proxy",
+        metavar="HOST[:PORT]",
+        help="A SOCKS5 proxy, such as Tor's, for every connection and every name. Default port 1080.",
+    ),
+]
+DnsSeeds = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--dns-seed",
+        metavar="NAME[:PORT]",
+        help="Ask this name for nodes, instead of the network's own seeds and built-in nodes (may be repeated).",
+    ),
+]
+NoMasternodes = Annotated[bool, typer.Option("--no-masternodes", help="Leave masternode lists out.")]
+NoFilters = Annotated[
+    bool, typer.Option("--no-filters", help="Leave out filters, and with them blocks and transactions.")
+]
+MinDifficultyBlocks = Annotated[
+    int,
+    typer.Option(
+        "--min-difficulty-blocks",
+        metavar="N",
+        min=0,
+        help="Of a devnet: blocks up to this height have the least difficulty.",
+    ),
+]
+Llmq = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--llmq",
+        metavar="NAME=VALUE",
+        help="Of a devnet: params=SIZE:THRESHOLD; chainlocks, instantsend, platform or mnhf=TYPE (repeatable).",
+    ),
+]
+MaxPeers = Annotated[
+    int, typer.Option("--max-peers", metavar="N", min=1, max=64, help="How many peers to be connected to. Default 8.")
+]
 HIGHEST = (1 << 31) - 1
 """The last height that Dash Core can count to."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line, nothing else on standard out.")]
+
+
+def refuse_without_sources(config: Config) -> None:
+    """Refuse a configuration in which no peer could ever be found.
+
+    Raises:
+        ConfigError: there is neither a peer nor a seed, nor anything remembered.
+    """
+    seeds = config.network.dns_seeds if config.dns_seeds is None else config.dns_seeds
+    if config.peers or (seeds and not config.connect_only):
+        return
+    if config.connect_only or not _holds(config.datadir, config.network.file_name):
+        network = config.network.file_name
+        raise ConfigError(f"no peer to sync from: give --peer HOST:PORT ({network} has no seeds to ask for others)")
 
 
 def activation_heights(items: Sequence[str] | None) -> dict[str, int]:

@@ -13,6 +13,7 @@ from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
 from phasegate.engine.events import (
+    BroadcastMoved,
     ChainLocked,
     Event,
     InstantLocked,
@@ -99,6 +100,19 @@ def _(event: ChainLocked) -> tuple[str, float | None, Fields]:
 @as_line.register
 def _(event: InstantLocked) -> tuple[str, float | None, Fields]:
     return "instantlock", event.time, {"txid": event.txid[::-1].hex()}
+
+
+@as_line.register
+def _(event: BroadcastMoved) -> tuple[str, float | None, Fields]:
+    return "broadcast", event.time, {
+        "txid": event.txid[::-1].hex(),
+        "stage": event.stage,
+        "announced": event.announced,
+        "fetched": event.fetched,
+        "echoed": event.echoed,
+        "height": event.height,
+        "reason": event.reason,
+    }  # fmt: skip
 
 
 @as_line.register

@@ -22,6 +22,7 @@ class Code(IntEnum):
     DEGRADED = 3
     FAILED = 4
     STORE = 5
+    CONFLICTED = 6
     INTERRUPTED = 130
 
 

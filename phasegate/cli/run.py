@@ -45,6 +45,13 @@ class Display(Protocol):
         """Show the summary, after `close`."""
 
 
+class Verdict(Protocol):
+    """Decides when a run is over."""
+
+    async def verdict(self) -> Ending:
+        """Wait for the end."""
+
+
 def run(config: Config, terms: Terms, as_json: bool) -> int:
     """Run a client until it is synced, stopped or at its end, and return the exit code.
 
@@ -56,7 +63,7 @@ def run(config: Config, terms: Terms, as_json: bool) -> int:
     client = Client(config)
     display = display_for(config, as_json=as_json)
     try:
-        ending = attend(client, terms, display)
+        ending = attend(client, Judge(client, terms), display)
         summary = sum_up(client, ending, time.monotonic() - began)
         display.sum_up(summary)
     except BrokenPipeError:
@@ -79,8 +86,8 @@ def display_for(config: Config, *, as_json: bool) -> Display:
     return Bars(config) if sys.stdout.isatty() else Lines()
 
 
-def attend(client: Client, terms: Terms, display: Display) -> Ending:
-    """Run a client to its end, shown on `display`, which is closed then; the client can be stopped by a signal.
+def attend(client: Client, judge: Verdict, display: Display) -> Ending:
+    """Run a client until `judge` ends it, shown on `display`, which is closed then; a signal stops it as well.
 
     Raises:
         OSError: standard out takes nothing more.
@@ -88,7 +95,7 @@ def attend(client: Client, terms: Terms, display: Display) -> Ending:
     endings: list[Ending] = []
     lost: list[BaseException] = []
     try:
-        endings.append(trio.run(_live, client, terms, display))
+        endings.append(trio.run(_live, client, judge, display))
     except* KeyboardInterrupt:  # a second Ctrl-C
         endings = [Ending(client.state, "interrupted", Code.INTERRUPTED)]
     except* OSError as group:  # standard out takes nothing more
@@ -100,10 +107,10 @@ def attend(client: Client, terms: Terms, display: Display) -> Ending:
     return endings[0]
 
 
-async def _live(client: Client, terms: Terms, display: Display) -> Ending:
+async def _live(client: Client, judge: Verdict, display: Display) -> Ending:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_show_all, client.events(BUFFERED), display)
-        return await _until_the_end(client, terms)
+        return await _until_the_end(client, judge)
 
 
 async def _show_all(events: Subscription, display: Display) -> None:
@@ -111,12 +118,12 @@ async def _show_all(events: Subscription, display: Display) -> None:
         await trio.to_thread.run_sync(display.show, event, abandon_on_cancel=True)
 
 
-async def _until_the_end(client: Client, terms: Terms) -> Ending:
+async def _until_the_end(client: Client, judge: Verdict) -> Ending:
     endings: list[Ending] = []
     try:
         async with _signalled() as interrupted, trio.open_nursery() as nursery:
             await nursery.start(client.run)
-            endings.append(await _first_of(client, terms, interrupted))
+            endings.append(await _first_of(client, judge, interrupted))
             with suppress(trio.BrokenResourceError):  # it has ended by itself meanwhile
                 await client.stop()
     except* (ClientFailed, StoreError) as group:
@@ -142,7 +149,7 @@ async def _await_signal(event: trio.Event, *, task_status: trio.TaskStatus[None]
             return
 
 
-async def _first_of(client: Client, terms: Terms, interrupted: trio.Event) -> Ending:
+async def _first_of(client: Client, judge: Verdict, interrupted: trio.Event) -> Ending:
     first: list[Ending] = []
     async with trio.open_nursery() as nursery:
 
@@ -152,7 +159,7 @@ async def _first_of(client: Client, terms: Terms, interrupted: trio.Event) -> En
             nursery.cancel_scope.cancel()
 
         async def until_verdict() -> None:
-            first.append(await Judge(client, terms).verdict())
+            first.append(await judge.verdict())
             nursery.cancel_scope.cancel()
 
         nursery.start_soon(until_signal)

@@ -22,10 +22,11 @@ GIVE_UP = 15.0
 
 def sync(
     network: options.NetworkName,
-    peer: Annotated[
-        list[str] | None,
-        typer.Option(metavar="HOST:PORT", help="A node to sync from (may be repeated); the port may be left out."),
-    ] = None,
+    peer: options.Peers = None,
+    connect_only: options.ConnectOnly = False,
+    proxy: options.Proxy = "",
+    dns_seed: options.DnsSeeds = None,
+    max_peers: options.MaxPeers = 8,
     datadir: options.Datadir = None,
     watch: Annotated[
         list[str] | None,
@@ -34,22 +35,12 @@ def sync(
     watch_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The same from a file, one a line; # begins a comment.")
     ] = None,
-    no_masternodes: Annotated[bool, typer.Option("--no-masternodes", help="Leave masternode lists out.")] = False,
-    no_filters: Annotated[
-        bool, typer.Option("--no-filters", help="Leave out filters, and with them blocks and transactions.")
-    ] = False,
+    no_masternodes: options.NoMasternodes = False,
+    no_filters: options.NoFilters = False,
     activation: options.Activations = None,
     devnet_name: options.DevnetName = "",
-    min_difficulty_blocks: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Of a devnet: blocks up to this height have the least difficulty.")
-    ] = 0,
-    llmq: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=VALUE",
-            help="Of a devnet: params=SIZE:THRESHOLD; chainlocks, instantsend, platform or mnhf=TYPE (repeatable).",
-        ),
-    ] = None,
+    min_difficulty_blocks: options.MinDifficultyBlocks = 0,
+    llmq: options.Llmq = None,
     checkpoint: Annotated[
         str,
         typer.Option(metavar="HEIGHT|latest", help="Begin a new store at the built-in checkpoint at or below this."),
@@ -100,16 +91,20 @@ def sync(
     ] = 5.0,
     as_json: options.AsJson = False,
 ) -> None:
-    """Sync a chain from the given peers. Ctrl-C stops cleanly, and the next run goes on from there."""
+    """Sync a chain from its network. Ctrl-C stops cleanly, and the next run goes on from there."""
     from phasegate.cli.run import run
 
     with refusals("sync"):
-        from phasegate.engine.config import Config, Devnet
+        from phasegate.engine.config import Config, Devnet, Limits
 
         config = Config.create(
             network,
             peers=tuple(peer or ()),
+            connect_only=connect_only,
+            proxy=proxy,
+            dns_seeds=None if dns_seed is None else tuple(dns_seed),
             datadir=datadir,
+            limits=Limits(max_peers=max_peers, filter_peers=min(Limits().filter_peers, max_peers)),
             watch=tuple(watch or ()),
             activations=options.activation_heights(activation),
             masternodes=not no_masternodes,
@@ -138,8 +133,7 @@ def _seconds(name: str, value: float) -> float:
 
 
 def _with_scripts(config: Config, watch_file: Path | None) -> Config:
-    if not config.peers:
-        raise ConfigError("no peer to sync from: give --peer HOST:PORT (peers are not searched for by this version)")
+    options.refuse_without_sources(config)
     if watch_file is None:
         return config
     scripts = options.scripts_in(watch_file, config.network)

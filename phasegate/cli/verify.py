@@ -11,8 +11,9 @@ import attrs
 import typer
 
 from phasegate.statecharts.catalogue import CHARTS
-from phasegate.statecharts.explore import Report
+from phasegate.statecharts.explore import Report, Violation
 from phasegate.statecharts.explore import verify as explore
+from phasegate.statecharts.policy_check import PolicyReport, verify_policy
 
 
 class Part(StrEnum):
@@ -27,7 +28,7 @@ def verify(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
-    """Prove the charts against their laws. Explores every reachable configuration under all guard valuations."""
+    """Prove the charts against their laws. Explores every configuration, guard valuation and failure."""
     kept = True
     for part in only or list(Part):
         if part is Part.CHART:
@@ -36,11 +37,13 @@ def verify(
 
 
 def _charts(as_json: bool) -> bool:
-    reports = [explore(ruled.chart, ruled.law) for ruled in CHARTS.values()]
+    """The charts, and the recovery policy together with the chart that follows it."""
+    reports, policy = [explore(ruled.chart, ruled.law) for ruled in CHARTS.values()], verify_policy()
     for report in reports:
         (_say_json if as_json else _say)(report)
-    total = sum(len(report.violations) for report in reports)
-    seconds = sum(report.seconds for report in reports)
+    (_say_policy_json if as_json else _say_policy)(policy)
+    total = sum(len(report.violations) for report in reports) + len(policy.violations)
+    seconds = sum(report.seconds for report in reports) + policy.seconds
     if as_json:
         _line("summary", part=Part.CHART.value, violations=total, seconds=round(seconds, 3))
     else:
@@ -51,7 +54,19 @@ def _charts(as_json: bool) -> bool:
 def _say(report: Report) -> None:
     counts = f"{report.configurations} configurations, {report.nodes} nodes, {report.edges} edges"
     typer.echo(f"{report.name} chart: {counts}, {len(report.violations)} violations")
-    for violation in report.violations:
+    _tell(report.violations)
+
+
+def _say_policy(report: PolicyReport) -> None:
+    typer.echo(f"policy: {report.nodes} nodes, {report.edges} edges, {len(report.violations)} violations")
+    _tell(report.violations)
+    if not report.violations:
+        typer.echo(f"    degraded after {report.failures} failures in a row at most, whatever their reasons are")
+        typer.echo(f"    synced again in {report.steps} steps at most, once the failure has ended")
+
+
+def _tell(violations: tuple[Violation, ...]) -> None:
+    for violation in violations:
         typer.echo(f"\n{violation.text}\n{_indented(violation.story)}")
 
 
@@ -65,6 +80,14 @@ def _say_json(report: Report) -> None:
     counts = {"configurations": report.configurations, "nodes": report.nodes, "edges": report.edges}
     outcome = {"violations": len(report.violations), "seconds": round(report.seconds, 3)}
     _line("verified", part=Part.CHART.value, chart=report.name, **counts, **outcome)
+
+
+def _say_policy_json(report: PolicyReport) -> None:
+    for violation in report.violations:
+        _line("violation", table="policy", **attrs.asdict(violation))
+    counts = {"nodes": report.nodes, "edges": report.edges, "failures": report.failures, "steps": report.steps}
+    outcome = {"violations": len(report.violations), "seconds": round(report.seconds, 3)}
+    _line("verified", part=Part.CHART.value, table="policy", **counts, **outcome)
 
 
 def _line(event: str, **fields: object) -> None:

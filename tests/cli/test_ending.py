@@ -24,6 +24,7 @@ class Pretender:
     state: str = "headers"
     struggling: bool = False
     hopeless: str = ""
+    disk_refuses: bool = False
     peers: list[object] = attrs.field(factory=list)
     last_progress: float = attrs.field(factory=trio.current_time)
     gave_up: bool = False
@@ -105,6 +106,16 @@ async def test_without_hope_it_ends_at_once(autojump_clock: MockClock, once: boo
     """When every peer is banned nothing is waited for, and the bans are the reason."""
     client = Pretender("degraded", struggling=True, hopeless="1.2.3.4:9999: bad-filter", peers=[])
     assert await judged(client, once=once) == (Ending("degraded", "1.2.3.4:9999: bad-filter", Code.DEGRADED), 0.0)
+
+
+@pytest.mark.trio
+async def test_a_disk_that_refuses_is_the_stores_fault(autojump_clock: MockClock) -> None:
+    """Patience is the same; the exit code says whose trouble it was."""
+    client = Pretender("backoff", struggling=True, disk_refuses=True)
+    ending, waited = await judged(client, once=True)
+    assert ending is not None
+    assert (ending.code, client.gave_up) == (Code.STORE, True)
+    assert waited == pytest.approx(15.0, abs=1.0)
 
 
 @pytest.mark.trio

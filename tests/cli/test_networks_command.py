@@ -27,7 +27,7 @@ Serve = Callable[..., str]
 
 MAIN = "mainnet_1737084_1742083"
 BASE, TIP = 1737084 + CONTEXT, 1742083
-BARE = ("--no-masternodes", "--no-filters", "--give-up", "0.3")
+BARE = ("--no-masternodes", "--no-filters", "--give-up", "0.3", "--connect-only")
 PLAIN = tuple(word for name in ("dip3", "v20", "mn_rr") for word in ("--activation", f"{name}=1000000"))
 
 

@@ -17,6 +17,7 @@ import pytest
 from phasegate.consensus.params import REGTEST, SIMNET
 from phasegate.p2p.framing import FrameDecoder, encode_frame
 from phasegate.p2p.handshake import our_version
+from phasegate.p2p.messages import AddrV2, CmpctBlock, decode
 from phasegate.p2p.simnet.generated import generate
 
 COMMAND = (sys.executable, "-m", "phasegate", "simnet")
@@ -55,9 +56,9 @@ def test_the_first_line_tells_everything(end: signal.Signals) -> None:
         assert process.wait() == 0
 
 
-def greeted(port: int, magic: bytes) -> str:
+def greeted(port: int, magic: bytes, host: str = "127.0.0.1") -> str:
     """The command of the first frame that a node answers to a version."""
-    with socket.create_connection(("127.0.0.1", port)) as peer:
+    with socket.create_connection((host, port)) as peer:
         peer.sendall(encode_frame(magic, "version", our_version(nonce=1, time=0).to_payload(70240)))
         decoder = FrameDecoder(magic)
         while (frame := decoder.next_frame()) is None:
@@ -105,6 +106,19 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         (("--blocks", "5", "--log", "/nowhere/log"), "/nowhere/log: No such file"),
         (("--blocks", "5", "--delay", "-1"), "delay of -1.0"),
         (("--blocks", "5", "--host", "256.256.256.256"), "256.256.256.256:"),
+        (("--blocks", "5", "--flood", "mud"), "inv, addr, ping, unknown, big, or all"),
+        (("--blocks", "5", "--announce-by", "pigeon"), "inv, headers, headers2, cmpctblock"),
+        (("--blocks", "5", "--known", "seed.example"), "--known seed.example: "),
+        (("--blocks", "5", "--share", "101"), "share of 101 percent"),
+        (("--blocks", "5", "--stall-after", "-1"), "--stall-after -1"),
+        (("--blocks", "5", "--trickle", "0"), "--trickle 0.0"),
+        (("--blocks", "5", "--hang-up-after", "nan"), "--hang-up-after nan"),
+        (("--recording", "/nowhere", "--mine-every", "5"), "cannot be combined"),
+        (("--part", "1/2"), "--part needs --internet"),
+        (("--internet", "--part", "3/2"), "--part 3/2 is not K/N"),
+        (("--internet", "--lie", "wrong-pow"), "--internet cannot be combined with --lie"),
+        (("--internet", "--host", "127.0.0.2"), "--internet cannot be combined with --host"),
+        (("--internet", "--port", "0"), "it cannot be 0"),
     ],
 )
 def test_what_cannot_be_gets_one_line(arguments: tuple[str, ...], said: str) -> None:
@@ -144,3 +158,69 @@ def test_the_log_has_a_line_for_each_request(tmp_path: Path) -> None:
         (entry,) = [json.loads(text) for text in log.read_text().splitlines()]
     del entry["time"]
     assert entry == {"peer": f"127.0.0.1:{port}", "command": "getheaders", "from": 1, "to": 20, "served": 20}
+
+
+def asked(port: int, command: str, payload: bytes, answer: str) -> bytes:
+    """The first payload named `answer` that comes after a handshake and a request."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30.0) as peer:
+        version = our_version(nonce=1, time=0).to_payload(70240)
+        for name, data in (("version", version), ("sendaddrv2", b""), ("verack", b""), (command, payload)):
+            peer.sendall(encode_frame(SIMNET.magic, name, data))
+        decoder = FrameDecoder(SIMNET.magic)
+        while (frame := decoder.next_frame()) is None or frame.command != answer:
+            if frame is None:
+                decoder.receive_data(peer.recv(65536))
+        return frame.payload
+
+
+def test_a_node_tells_what_it_was_told_to() -> None:
+    """--known and --share: addresses come back in an addrv2, the port of the network where none was given."""
+    with node("--blocks", "5", "--known", "10.1.2.3", "--known", "[2001:db8::7]:99", "--share", "100") as (_, line):
+        told = decode("addrv2", asked(line["port"], "getaddr", b"", "addrv2"), 70240)
+        assert isinstance(told, AddrV2)
+        places = {(address.address.hex(), address.port) for address in told.addresses}
+        assert places == {("0a010203", 29899), ("20010db8" + "00" * 11 + "07", 99)}
+
+
+def test_a_node_of_many_vices_still_answers_among_them() -> None:
+    """--flood, --trickle, --delay and --hang-up-after together: an answer comes, between junk, before the end."""
+    vices = ("--flood", "ping,unknown", "--trickle", "20000", "--delay", "0.1", "--hang-up-after", "20")
+    with node("--blocks", "20", "--refuse-getaddr", "--refuse-txs", *vices) as (_, line):
+        locator = (70240).to_bytes(4, "little") + b"\x01" + bytes(64)
+        assert len(asked(line["port"], "getheaders", locator, "headers")) == 1 + 81 * 20
+
+
+def test_a_growing_node_mines_and_tells() -> None:
+    """--mine-every and --announce-by: a block that was not there before is announced in the form asked for."""
+    with node("--blocks", "20", "--mine-every", "0.3", "--announce-by", "cmpctblock") as (_, line):
+        message = decode("cmpctblock", asked(line["port"], "ping", bytes(8), "cmpctblock"), 70240)
+        assert isinstance(message, CmpctBlock)
+        assert message.header.prev != bytes(32)
+
+
+def test_an_internet_is_served_in_parts() -> None:
+    """Every process tells of all 50 members, serves its own part of the live ones, and ends with the lies it told."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    arguments = ("--internet", "--blocks", "60", "--seed", "5", "--port", str(port))
+    ended: dict[str, int] = {}
+    with node(*arguments, "--part", "1/2") as (one, line), node(*arguments, "--part", "2/2") as (two, same):
+        for member in line["members"]:
+            host, _, at = member["address"].rpartition(":")
+            if member["role"] == "dead":
+                with pytest.raises(ConnectionRefusedError):
+                    greeted(int(at), SIMNET.magic, host)
+            else:
+                assert greeted(int(at), SIMNET.magic, host) == "version"
+        for process in (one, two):
+            process.send_signal(signal.SIGTERM)
+            assert process.stdout is not None
+            last = json.loads(process.stdout.read())
+            assert last.pop("event") == "ended"
+            ended |= last.pop("told_lies")
+            assert (last, process.wait()) == ({}, 0)
+    assert line == same
+    roles = {member["address"]: member["role"] for member in line["members"]}
+    assert len(roles) == 50
+    assert [roles[address] for address in line["seeds"]] == ["honest", "honest"]
+    assert ended == {address: 0 for address, role in roles.items() if role == "lying"}

@@ -179,8 +179,8 @@ def test_nobody_reading_is_no_error(honest: Any, tmp_path: Path) -> None:
         assert (process.stderr.read(), process.wait()) == ("", 130)
 
 
-def test_a_store_that_fails_is_exit_5(sync: Run, honest: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that refuses in the middle of a run crashes the client; the summary still comes, the line names it."""
+def test_a_disk_that_refuses_is_named(sync: Run, honest: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is full in the middle of a run is tried again for the given patience; then the line names it."""
     commit, calls = Store.commit, []
 
     def failing(store: Store, batch: Sequence[Change]) -> Watermarks:
@@ -190,10 +190,11 @@ def test_a_store_that_fails_is_exit_5(sync: Run, honest: Any, monkeypatch: pytes
         return commit(store, batch)
 
     monkeypatch.setattr(Store, "commit", failing)
-    outcome = sync("--peer", honest.address)
+    outcome = sync("--peer", honest.address, "--give-up", "0.5")
     assert outcome.code == 5
-    assert outcome.summary["state"] == "failed"
-    assert outcome.err == "phasegate sync: failed: the disk is full\n"
+    assert outcome.summary["state"] == "degraded"
+    assert "backoff" in outcome.path
+    assert outcome.err == "phasegate sync: degraded: the disk refuses: the disk is full\n"
 
 
 def test_a_recorded_chain_of_dash_core_is_synced(sync: Run, start_node: Run, capture: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import islice
 
 import pytest
@@ -13,6 +14,8 @@ from phasegate.cli.verify import verify
 from phasegate.statecharts import mutate
 from phasegate.statecharts.anatomy import build, read
 from phasegate.statecharts.catalogue import CHARTS, Ruled
+from phasegate.statecharts.policy import ALWAYS, POLICY, Reason, Rule, Strategy
+from phasegate.statecharts.policy_check import verify_policy
 
 
 def run(*arguments: str) -> Result:
@@ -34,16 +37,47 @@ def test_kept_laws_are_exit_0_with_counts() -> None:
     result = run("--only", "chart")
     assert result.exit_code == 0
     assert "sync chart: 15 configurations" in result.stdout
+    assert re.search(r"^policy: \d+ nodes, \d+ edges, 0 violations$", result.stdout, re.MULTILINE)
     assert "0 violations" in result.stdout.splitlines()[-1]
 
 
 def test_json_lines_carry_event_and_time() -> None:
-    """One line for each chart and a summary last."""
+    """One line for each chart, one for the recovery policy, and a summary last."""
     lines = [json.loads(line) for line in run("--json").stdout.splitlines()]
-    assert [line["event"] for line in lines] == ["verified", "verified", "summary"]
+    assert [line["event"] for line in lines] == ["verified", "verified", "verified", "summary"]
     assert all(isinstance(line["time"], float) for line in lines)
-    assert [line.get("chart") for line in lines] == ["sync", "peer", None]
-    assert [line["violations"] for line in lines] == [0, 0, 0]
+    assert [line.get("chart") for line in lines] == ["sync", "peer", None, None]
+    assert [line.get("table") for line in lines] == [None, None, "policy", None]
+    assert [line["violations"] for line in lines] == [0, 0, 0, 0]
+    assert (lines[2]["failures"], lines[2]["steps"]) == (67, 6)
+
+
+@pytest.fixture
+def endless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A policy that retries a full disk for ever."""
+    policy = tuple(rule for rule in POLICY if rule.reason is not Reason.DISK)
+    endless = Rule("*", Reason.DISK, ALWAYS, Strategy.RETRY, "for ever")
+    monkeypatch.setitem(verify.__globals__, "verify_policy", lambda: verify_policy(policy=(*policy, endless)))
+
+
+@pytest.mark.usefixtures("endless")
+def test_a_wrong_policy_is_exit_1_with_a_story() -> None:
+    """The way into the endless recovery is told, step by step, instead of the bounds that do not hold."""
+    result = run("--only", "chart")
+    assert result.exit_code == 1
+    assert "disk-failed may strike headers for ever, and the client is never degraded" in result.stdout
+    assert "    2. headers: fail [disk-failed, failure 1 in a row: retry] -> backoff\n" in result.stdout
+    assert "at most" not in result.stdout
+
+
+@pytest.mark.usefixtures("endless")
+def test_a_wrong_policy_is_told_in_json_too() -> None:
+    """A violation of the table is a line of its own, with its story."""
+    lines = [json.loads(line) for line in run("--json").stdout.splitlines()]
+    told = [line for line in lines if line["event"] == "violation"]
+    assert {line["table"] for line in told} == {"policy"}
+    assert any("backoff: recover -> headers" in line["story"] for line in told)
+    assert lines[-1]["violations"] == len(told)
 
 
 @pytest.mark.usefixtures("broken")

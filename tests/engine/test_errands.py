@@ -168,7 +168,7 @@ async def test_errands_to_one_peer_are_bounded_and_leave_nothing_behind(
             last = peer.sent[-1]
             assert isinstance(last, GetData)
             ledger.deliver(peer, NotFound(last.items))
-        assert not errands._turns
+        assert errands._turns.idle
 
 
 LOCKS = [ClSig(height, bytes(32), bytes(96)) for height in range(4)]

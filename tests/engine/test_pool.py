@@ -38,6 +38,7 @@ from phasegate.p2p.messages import (
 
 ANY = Version(70240, Services.NETWORK, 1_800_000_000, user_agent="/node/", start_height=10)
 KNOWN = bytes(31) + b"\1"
+ALONE = "no others are searched for (connect-only)"
 LIE = PeerMisbehaved(Fault.BAD_FILTER, "height 5: does not fit")
 
 
@@ -104,8 +105,8 @@ def build(nodes: dict[int, Node], ports: tuple[int, ...], limits: Limits) -> Wor
 
     ledger, locks = Ledger(), Locks()
     pool = Pool(
-        Config(SIMNET, peers=tuple(map(address, ports)), limits=limits),
-        inline_seams(5, opens),
+        Config(SIMNET, peers=tuple(map(address, ports)), connect_only=True, limits=limits),
+        inline_seams(5, opens, now=lambda: 1_800_000_000.0 + trio.current_time()),
         ledger,
         known=lambda block: block == KNOWN,
         our_height=lambda: 3,
@@ -214,20 +215,24 @@ async def test_reconnect_now_does_not_wait(autojump_clock: trio.testing.MockCloc
 
 
 @pytest.mark.trio
-async def test_a_ban_lasts_for_the_run(autojump_clock: trio.testing.MockClock) -> None:
-    """Dropped at once, with the reason told; its address is never connected to again."""
-    async with running({1: Node(), 2: Node()}, limits=Limits(ping_interval=1e9)) as world:
+async def test_a_ban_lasts_its_time(autojump_clock: trio.testing.MockClock) -> None:
+    """Dropped at once, with the reason told; its address is not connected to again before the ban is over."""
+    day = 24 * 3600.0
+    async with running({1: Node(), 2: Node()}, limits=Limits(ping_interval=1e9, ban_time=7 * day)) as world:
         liar = world.peer(1)
         world.pool.ban(liar, LIE)
         assert world.ready == [2]
         assert liar.gone == str(LIE)
-        await trio.sleep(7 * 24 * 3600)
+        await trio.sleep(6 * day)
         world.pool.reconnect_now()
         await trio.sleep(3600)
         assert (world.ready, len(world.nodes[1].times)) == ([2], 1)
-        assert world.pool.banned == {address(1): LIE}
+        assert {at: str(ban) for at, ban in world.pool.banned.items()} == {address(1): str(LIE)}
         assert world.warnings == [("bad-filter", "peer node:1 banned: height 5: does not fit")]
         assert not world.pool.hopeless
+        await trio.sleep(day)
+        assert (world.ready, len(world.nodes[1].times)) == ([1, 2], 2)
+        assert not world.pool.banned
 
 
 @pytest.mark.trio
@@ -237,7 +242,7 @@ async def test_when_all_are_banned_there_is_no_hope(autojump_clock: trio.testing
         for peer in world.pool.ready:
             world.pool.ban(peer, LIE)
         await trio.testing.wait_all_tasks_blocked()
-        assert world.pool.hopeless == f"node:1: {LIE}; node:2: {LIE}"
+        assert world.pool.hopeless == f"node:1: {LIE}; node:2: {LIE}; {ALONE}"
         assert world.pool.trouble == world.pool.hopeless
 
 
@@ -246,7 +251,7 @@ async def test_a_node_of_another_network_is_banned(autojump_clock: trio.testing.
     """Its magic says so; there is no use in trying again."""
     async with running({1: Node(magic=MAINNET.magic)}) as world:
         await trio.sleep(3600)
-        assert world.pool.banned[address(1)].fault is Fault.WRONG_NETWORK
+        assert world.pool.banned[address(1)].reason == Fault.WRONG_NETWORK.code
         assert len(world.nodes[1].times) == 1
         assert world.warnings[0][0] == "wrong-network"
         assert "the magic of mainnet" in world.pool.hopeless
@@ -261,7 +266,7 @@ async def test_an_old_node_is_refused_not_banned(autojump_clock: trio.testing.Mo
         await trio.sleep(600)
         assert world.warnings == [("peer-refused", f"peer node:1: {reason}")]
         assert (world.ready, world.pool.banned) == ([], {})
-        assert world.pool.trouble == f"node:1: {reason}"
+        assert world.pool.trouble == f"node:1: {reason}; {ALONE}"
         assert 5 < len(node.times) < 30
         node.version = ANY
         await trio.sleep(61)
@@ -285,7 +290,7 @@ async def test_without_addresses_there_is_nothing_to_wait_for(autojump_clock: tr
     """The trouble is named."""
     async with running({}) as world:
         await world.pool.first_contact()
-        assert world.pool.trouble == "no peer is configured"
+        assert world.pool.trouble == f"no peer is configured; {ALONE}"
         assert not world.pool.hopeless
 
 

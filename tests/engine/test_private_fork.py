@@ -322,8 +322,8 @@ async def test_after_a_refused_fork_the_client_follows_its_chain_further(
         await at_rest_on(run, chain)
         assert run.client.chainlock is not None
         assert run.client.chainlock[0] > best[0]
-    world.nodes[2].chain = generate(HEIGHT + 70, SEED, fork_at=best[0] - 1, fork_seed=9)
-    async with running(config) as run:
+    world.add(generate(HEIGHT + 70, SEED, fork_at=best[0] - 1, fork_seed=9), 3)  # 2 is still banned
+    async with running(world.config(1, 3)) as run:
         await run.until_warned("conflicts-with-chainlock")
         await at_rest_on(run, chain)
         assert [refused.fork_height for refused in run.client.store.refused_branches()] == [best[0] - 1] * 2

@@ -10,35 +10,34 @@ from hypothesis import strategies as st
 
 from phasegate.engine.config import Limits
 from phasegate.engine.errors import FailureKind
-from phasegate.engine.recovery import POLICY, Recovery, Strategy, advise, backoff
+from phasegate.engine.progress import PHASES
+from phasegate.engine.recovery import Recovery, Strategy, advise, backoff
+from phasegate.statecharts.policy import Reason
 
 ENOUGH = 100
 """More attempts than any row of the policy allows."""
+PLACES = (*PHASES, "synced", "switching")
+"""Where failures come from: the phases, synced, and a recovery that fails itself."""
 
 
-def advice_for(kind: FailureKind) -> list[Strategy]:
+def advice_for(kind: FailureKind, phase: str) -> list[Strategy]:
     """What the policy says to failure after failure of one kind."""
-    return [advise(kind, attempt) for attempt in range(1, ENOUGH)]
+    return [advise(phase, kind, attempt) for attempt in range(1, ENOUGH)]
 
 
+@pytest.mark.parametrize("phase", PLACES)
 @pytest.mark.parametrize("kind", FailureKind, ids=lambda kind: kind.value)
-def test_every_failure_is_decided_and_ends_visibly(kind: FailureKind) -> None:
+def test_every_failure_is_decided_and_ends_visibly(kind: FailureKind, phase: str) -> None:
     """No kind is forgotten, and recovery without success ends degraded, for good."""
-    advice = advice_for(kind)
+    advice = advice_for(kind, phase)
     degraded = advice.index(Strategy.DEGRADE)
     assert set(advice[degraded:]) == {Strategy.DEGRADE}
 
 
-def test_every_strategy_is_used() -> None:
-    """All four ways to recover, and the end of them, are reachable."""
-    assert {strategy for kind in FailureKind for strategy in advice_for(kind)} == set(Strategy)
-
-
-def test_no_row_is_shadowed() -> None:
-    """Each row decides at least one attempt: the rows of one kind allow more and more."""
-    for i, row in enumerate(POLICY):
-        before = [other.attempts for other in POLICY[:i] if other.kind is row.kind]
-        assert row.attempts > max(before, default=0)
+def test_the_engine_fails_for_the_reasons_of_the_policy() -> None:
+    """One enumeration, under the name that the engine has for it."""
+    assert FailureKind is Reason
+    assert FailureKind("disk-failed") is FailureKind.DISK
 
 
 @pytest.mark.parametrize(
@@ -53,11 +52,27 @@ def test_no_row_is_shadowed() -> None:
         (FailureKind.ALL_BANNED, Strategy.DEGRADE),
         (FailureKind.DISPUTED, Strategy.RESTART),
         (FailureKind.NOT_ENOUGH_WORK, Strategy.DEGRADE),
+        (FailureKind.UNSOUND, Strategy.DEGRADE),
+        (FailureKind.DISK, Strategy.RETRY),
     ],
 )
 def test_the_first_answer_to_each_failure(kind: FailureKind, first: Strategy) -> None:
     """The table as it is meant, written a second time."""
-    assert advise(kind, 1) is first
+    assert {advise(phase, kind, 1) for phase in ("headers", "mnlist", "cfheaders", "filters")} == {first}
+
+
+def test_where_a_phase_is_answered_otherwise() -> None:
+    """A stall among blocks asks another peer at once, and the last connection lost when synced is waited for."""
+    exceptions = {
+        (phase, kind): advise(phase, kind, 1)
+        for phase in PLACES
+        for kind in FailureKind
+        if advise(phase, kind, 1) is not advise("headers", kind, 1)
+    }
+    assert exceptions == {
+        ("blocks", FailureKind.STALLED): Strategy.SWITCH,
+        ("synced", FailureKind.PEER_LOST): Strategy.WAIT,
+    }
 
 
 @given(st.integers(1, 10**6), st.floats(0.001, 100), st.floats(0.001, 1000), st.integers())
@@ -93,11 +108,11 @@ def test_delays_are_seconds() -> None:
 def test_failures_of_a_kind_are_counted_until_something_is_stored() -> None:
     """The fourth lost peer in a row means another strategy than the first; progress forgives them all."""
     recovery = Recovery()
-    advice = [recovery.failed(FailureKind.PEER_LOST, "gone") for _ in range(4)]
+    advice = [recovery.failed("headers", FailureKind.PEER_LOST, "gone") for _ in range(4)]
     assert advice == [Strategy.RETRY] * 3 + [Strategy.SWITCH]
     assert recovery.attempt == 4
     recovery.progressed()
-    assert recovery.failed(FailureKind.PEER_LOST, "gone") is Strategy.RETRY
+    assert recovery.failed("headers", FailureKind.PEER_LOST, "gone") is Strategy.RETRY
     assert recovery.attempt == 1
 
 
@@ -105,18 +120,26 @@ def test_kinds_are_counted_apart() -> None:
     """A silent peer does not use up the patience for lost ones."""
     recovery = Recovery()
     for _ in range(3):
-        recovery.failed(FailureKind.PEER_LOST, "")
-    recovery.failed(FailureKind.PEER_SILENT, "")
+        recovery.failed("headers", FailureKind.PEER_LOST, "")
+    recovery.failed("headers", FailureKind.PEER_SILENT, "")
     assert recovery.attempt == 1
-    recovery.failed(FailureKind.PEER_LOST, "")
+    recovery.failed("headers", FailureKind.PEER_LOST, "")
     assert (recovery.attempt, recovery.advice) == (4, Strategy.SWITCH)
+
+
+def test_a_kind_is_counted_across_phases() -> None:
+    """Phases that are passed because they are complete store nothing, and win a failure no new patience."""
+    recovery = Recovery()
+    for phase in ("headers", "filters", "headers"):
+        recovery.failed(phase, FailureKind.PEER_LOST, "")
+    assert recovery.failed("filters", FailureKind.PEER_LOST, "") is Strategy.SWITCH
 
 
 def test_the_last_failure_is_remembered_with_its_reason() -> None:
     """What and why, for the journal and the user."""
     recovery = Recovery()
     assert (recovery.attempt, recovery.advice) == (0, None)
-    recovery.failed(FailureKind.DISPUTED, "two filter headers")
+    recovery.failed("headers", FailureKind.DISPUTED, "two filter headers")
     assert (recovery.kind, recovery.detail) == (FailureKind.DISPUTED, "two filter headers")
     recovery.progressed()
     assert recovery.attempt == 0

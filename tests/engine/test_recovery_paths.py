@@ -67,7 +67,7 @@ async def test_with_only_a_silent_peer_the_client_switches_in_vain_and_is_degrad
     node = world.add(small_chain(), 1, silent=True)
     async with running(world.config(1)) as run:
         await run.until("switching")
-        await run.until("degraded")
+        await run.until("degraded", within=1000)
         assert "synced" not in run.path
         node.silent = False
         await run.until("synced", within=1000)
@@ -139,7 +139,7 @@ async def test_a_phase_that_stays_without_progress_is_tried_with_another_peer(
     world.add(small_chain(), 2)
     async with running(world.config(1, 2, limits={"reconnect_first": 50.0})) as run:
         await run.until("synced")
-        tries = [rule for rule in POLICY if rule.kind is FailureKind.STALLED]
+        tries = [rule for rule in POLICY if (rule.phase, rule.reason) == ("*", FailureKind.STALLED)]
         assert [(rule.attempts, rule.strategy.value) for rule in tries[:2]] == [(2, "restart"), (5, "retry")]
         vain = ["restarting"] * 2 + ["backoff"] * 3 + ["switching"]
         assert run.path == [state for recovery in vain for state in ("headers", recovery)] + WALK
@@ -202,7 +202,7 @@ async def test_a_peer_without_filters_degrades_and_one_with_them_is_the_remedy(
     world.add(small_chain(), 1, identity=Identity(services=Services.NETWORK))
     async with running(world.config(1, 2)) as run:
         await run.until("degraded")
-        assert "no connected peer serves compact filters" in run.client.status.reason
+        assert "no peer serves compact filters" in run.client.status.reason
         assert run.client.status.marks.masternodes == 300
         assert run.client.status.marks.filters == -1
         world.add(small_chain(), 2)

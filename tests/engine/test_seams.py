@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import random
+import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar, TypeVarTuple, Unpack
+from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 import pytest
 import trio
 import trio.testing
 
 from phasegate.consensus.params import SIMNET
-from phasegate.engine.seams import Seams, Writer, compute_in_thread, compute_inline, inline_seams, open_tcp
+from phasegate.engine.seams import (
+    Seams,
+    Writer,
+    compute_in_thread,
+    compute_inline,
+    inline_seams,
+    open_tcp,
+    proxied,
+    resolve_names,
+)
+from phasegate.p2p.addresses import Address
 from phasegate.store import AddWatch, AppendJournal, Change, RemoveWatch, Store, StoreFailed, Watermarks
 
 T = TypeVar("T")
@@ -223,3 +234,73 @@ def test_changes_of_a_commit_are_a_plain_sequence() -> None:
     """What activities hand over is data: nothing in it can act later."""
     batch: Sequence[Change] = (watch(1), ROW)
     assert all(not callable(change) for change in batch)
+
+
+class Resolver(trio.abc.HostnameResolver):
+    """The system's resolver, replaced: it knows one name and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[object] = []
+
+    async def getaddrinfo(self, host: Any, port: Any, family: int = 0, *_: Any, **__: Any) -> Any:
+        await trio.lowlevel.checkpoint()
+        self.asked.append((host, port))
+        if host != b"seed.example":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        kinds = (socket.AF_INET6, ("2001:db8::1", port, 0, 0)), (socket.AF_INET, ("203.0.113.9", port))
+        return [(kind, socket.SOCK_STREAM, 6, "", place) for kind, place in kinds]
+
+    async def getnameinfo(self, sockaddr: Any, flags: int) -> Any:
+        raise NotImplementedError
+
+
+@pytest.fixture
+async def resolver() -> Resolver:
+    """The resolver of this run of Trio."""
+    resolver = Resolver()
+    trio.socket.set_custom_hostname_resolver(resolver)
+    return resolver
+
+
+@pytest.mark.trio
+async def test_names_have_all_their_addresses(resolver: Resolver) -> None:
+    """IPv4 and IPv6, as numbers; a name that nobody knows, or that is none, is an OSError."""
+    assert await resolve_names("seed.example", 9999) == ["2001:db8::1", "203.0.113.9"]
+    with pytest.raises(OSError, match="Name or service not known"):
+        await resolve_names("dead.example", 9999)
+    with pytest.raises(OSError, match="cannot be looked up"):
+        await resolve_names("x" * 64 + ".example", 9999)
+    assert resolver.asked == [(b"seed.example", 9999), (b"dead.example", 9999)]
+
+
+@pytest.mark.trio
+async def test_simulated_seams_know_no_names(resolver: Resolver) -> None:
+    """Unless the simulation says what they are; the system is not asked, for it would take a thread."""
+    with pytest.raises(OSError, match=r"seed\.example"):
+        await inline_seams(1).resolve("seed.example", 9999)
+    assert resolver.asked == []
+    assert inline_seams(1, resolve=resolve_names).resolve is resolve_names is Seams().resolve
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("host", ["a.onion", "A.ONION.", f"{'a' * 52}.b32.i2p"])
+async def test_hidden_services_are_never_looked_up(resolver: Resolver, host: str) -> None:
+    """Without a proxy they cannot be reached, and a DNS query would tell the world who wanted to (RFC 7686)."""
+    with pytest.raises(OSError, match="through a proxy only"):
+        await open_tcp(host, 9999)
+    assert resolver.asked == []
+
+
+@pytest.mark.trio
+async def test_behind_a_proxy_nothing_is_looked_up(resolver: Resolver) -> None:
+    """Not a seed, and not a peer whose proxy cannot be reached; the other seams stay."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        before = inline_seams(1, resolve=resolve_names)
+        behind = proxied(before, Address("127.0.0.1", unused.getsockname()[1]))
+        with pytest.raises(OSError, match="names are resolved by the proxy"):
+            await behind.resolve("seed.example", 9999)
+        with pytest.raises(OSError, match=r"proxy 127\.0\.0\.1"):
+            await behind.open_stream("seed.example", 9999)
+    assert resolver.asked == []
+    assert (behind.compute, behind.now, behind.random) == (before.compute, before.now, before.random)

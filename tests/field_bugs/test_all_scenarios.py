@@ -6,8 +6,8 @@ import ast
 import re
 from pathlib import Path
 
-SCENARIOS = frozenset({*range(1, 20), 26, 27, 28, 35, *range(38, 45)})
-"""Headers and reorganisations, compressed headers, filters, wallet after reorganisations, masternodes, locks."""
+SCENARIOS = frozenset({*range(1, 32), 35, 36, *range(38, 50), 53})
+"""Headers and reorganisations, compressed headers, filters, requests, wallet, masternodes, locks, network, recovery."""
 
 _NAMED = re.compile(r"test_(\d+)_[a-z]")
 

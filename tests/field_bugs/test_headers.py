@@ -30,7 +30,7 @@ from phasegate.p2p.compressed import MAX_COMPRESSED, Expansion, Headers2, compre
 from phasegate.p2p.messages import GetHeaders2, Headers, Message, decode
 from phasegate.p2p.messages_chain import MAX_HEADERS, BlockMessage, LocatorRequest
 from phasegate.p2p.messages_filters import MAX_FILTER_HEADERS_ASKED, MAX_FILTERS_ASKED
-from phasegate.p2p.simnet import node as simulated
+from phasegate.p2p.simnet import conversation as simulated
 from phasegate.p2p.simnet.answers import Punished, answer
 from phasegate.p2p.simnet.generated import GeneratedChain, generate
 from phasegate.store import Anchor, AppendHeaders, Store

@@ -91,9 +91,11 @@ class Disk:
         self.fail_at = 0
         self.dead = False
         self.failed = 0
+        self.error: type[apsw.Error] = apsw.FullError
 
-    def arm(self, fail_at: int, *, dead: bool = False) -> None:
-        self.count, self.fail_at, self.dead, self.failed = 0, fail_at, dead, 0
+    def arm(self, fail_at: int, *, dead: bool = False, error: type[apsw.Error] = apsw.FullError) -> None:
+        """`error`: how a write fails, by ENOSPC or, as everything else, by EIO."""
+        self.count, self.fail_at, self.dead, self.failed, self.error = 0, fail_at, dead, 0, error
 
     def disarm(self) -> None:
         self.arm(0)
@@ -114,7 +116,7 @@ class FaultyFile(apsw.VFSFile):
         if self._disk.fails_now():
             if self._disk.dead and self._disk.failed == 1:
                 super().xWrite(data[: len(data) // 2], offset)
-            raise apsw.FullError("the disk is full")
+            raise self._disk.error("the disk is full, or does not answer")
         super().xWrite(data, offset)
 
     def xSync(self, flags: int) -> None:  # noqa: N802 - SQLite's name

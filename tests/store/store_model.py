@@ -14,6 +14,7 @@ from phasegate.consensus.quorums import BitSet, QuorumCommitment
 from phasegate.consensus.x11 import x11
 from phasegate.store import Anchor, Change, Watermarks, branches, chainlocks, instantlocks, masternodes, quorums
 from phasegate.store import changes as c
+from tests.store.remembered_model import Remembered
 
 Key = tuple[int, bytes]
 
@@ -110,6 +111,7 @@ class Model:
     spends: dict[OutPoint, tuple[bytes, int]] = attrs.field(factory=dict)
     positions: dict[bytes, tuple[int, int]] = attrs.field(factory=dict)
     inputs: dict[bytes, set[OutPoint]] = attrs.field(factory=dict)
+    remembered: Remembered = attrs.field(factory=Remembered)
 
     @property
     def tip(self) -> int:
@@ -224,7 +226,7 @@ class Model:
             case c.RemoveWatch(scripts):
                 self._forget(set(scripts))
             case _:
-                raise AssertionError(change)
+                assert self.remembered.apply(change), change
 
     def _record_instantlock(self, told: c.RecordInstantLock) -> None:
         if told.txid in self.instantlocks:

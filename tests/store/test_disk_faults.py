@@ -6,13 +6,21 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import apsw
+import attrs
 import pytest
 
 from phasegate.consensus.params import SIMNET
 from phasegate.consensus.primitives import OutPoint
 from phasegate.store import (
     AddWatch,
+    AppendJournal,
+    BroadcastRow,
     Change,
+    ForgetBroadcast,
+    PeerRow,
+    PutBroadcast,
+    PutPeers,
     RecordInstantLock,
     RollBack,
     SetMasternodes,
@@ -91,6 +99,60 @@ def test_a_passing_fault_stores_nothing_and_the_next_try_succeeds(
             assert fail_at > 30
             return
     pytest.fail("the batch has more writes than were tried")
+
+
+@pytest.mark.parametrize("error", [apsw.FullError, apsw.IOError], ids=["ENOSPC", "EIO"])
+def test_the_same_store_takes_the_same_batch_once_the_disk_works_again(
+    tmp_path: Path, disk: Disk, trunk: FakeChain, branch: FakeChain, error: type[apsw.Error]
+) -> None:
+    """Scenario 21: no mark runs ahead of a failed write, and a batch that failed twice is stored by the third try."""
+    first = everything(trunk, branch)
+    second: list[Change] = [branch.append(6501, 3), ForgetBroadcast(b"\4" * 32)]
+    undisturbed = prepared(tmp_path / "undisturbed", trunk)
+    before, after_first, after_second = (view_after(undisturbed, changes) for changes in ([], first, second))
+    undisturbed.close()
+    for refused, fail_at in enumerate(steps()[::3]):
+        place = tmp_path / str(fail_at)
+        store = prepared(place, trunk)
+        disk.arm(fail_at, dead=True, error=error)
+        if tried(store, first)[0]:
+            disk.disarm()
+            store.close()
+            assert refused > 10
+            return
+        assert tried(store, first) == (False, before[0])
+        assert disk.failed > 1
+        disk.disarm()
+        assert (view(store), store.height_of(branch.hash_at(3501))) == (before, None)
+        assert view_after(store, first) == after_first
+        assert view_after(store, second) == after_second
+        assert (store.height_of(branch.hash_at(6503)), store.check()) == (6503, ())
+        store.close()
+        store = Store.open(place, SIMNET)
+        assert (store.marks, view(store)) == (after_second[0], after_second)
+        store.close()
+    pytest.fail("the batch has more writes than were tried")
+
+
+def everything(trunk: FakeChain, branch: FakeChain) -> list[Change]:
+    """A batch in which all kinds of data change."""
+    peer = PeerRow("192.0.2.1", 9999, "dns", 1, 1.0, 0.0, 0.0, 0, in_tried=False)
+    pending = BroadcastRow(b"\4" * 32, b"transaction", 1.0, 0.0, "new")
+    journal = AppendJournal(1.0, "a", "b", "advance", "", "{}")
+    return [*batch(trunk, branch), PutPeers((peer, attrs.evolve(peer, port=1))), PutBroadcast(pending), journal]
+
+
+def view(store: Store) -> tuple[Watermarks, str, object, object, object]:
+    """All that a store says, read from its file."""
+    remembered = store.peers(), store.broadcasts()
+    locked = store.quorum_set(2000), store.instantlock(b"\1" * 32)
+    return store.read_marks(), store.digest(), locked, remembered, store.journal()
+
+
+def view_after(store: Store, changes: list[Change]) -> tuple[Watermarks, str, object, object, object]:
+    """The same after a commit, whose receipt has to be what the file says."""
+    assert store.commit(changes) == store.marks == store.read_marks()
+    return view(store)
 
 
 def test_after_a_dead_disk_the_file_holds_the_batch_or_nothing_of_it(

@@ -1,4 +1,4 @@
-"""A store of schema 1 opens as one of this schema, with all that it held, in one transaction."""
+"""A store of an earlier schema opens as one of this schema, with all that it held, in one transaction."""
 
 from __future__ import annotations
 
@@ -16,48 +16,31 @@ from phasegate.consensus.params import REGTEST, SIMNET
 from phasegate.consensus.primitives import OutPoint
 from phasegate.store import (
     AddWatch,
+    Corroborate,
     Damage,
+    JudgeQuorums,
     MarkMatched,
+    PutFilterVariants,
+    QuorumVerdict,
     RecordBlock,
+    RecordChainLock,
     RecordInstantLock,
+    RecordRefusedBranch,
+    SetAnchors,
     SetMasternodes,
+    SetPeerKey,
     SetQuorumSet,
     Store,
     StoreFailed,
     StoreMismatch,
 )
 from phasegate.store.schema import VERSION
+from tests.store.old_schemas import SCHEMAS, written_by_schema
 from tests.store.store_model import commitment
 
 if TYPE_CHECKING:
     from tests.store.conftest import Disk, FakeChain
 
-SCHEMA_1 = """
-CREATE TABLE meta(key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE marks(id INTEGER PRIMARY KEY CHECK(id = 1), base INTEGER NOT NULL,
-    previous_filter_header BLOB NOT NULL, sequence INTEGER NOT NULL, tip INTEGER NOT NULL,
-    tip_hash BLOB NOT NULL, work BLOB NOT NULL, filter_headers INTEGER NOT NULL, filter_header BLOB NOT NULL,
-    filters INTEGER NOT NULL) STRICT;
-CREATE TABLE segments(series INTEGER NOT NULL, start INTEGER NOT NULL, count INTEGER NOT NULL,
-    crc INTEGER NOT NULL, data BLOB NOT NULL, UNIQUE(series, start)) STRICT;
-CREATE TABLE tail(series INTEGER NOT NULL, height INTEGER NOT NULL, crc INTEGER NOT NULL, data BLOB NOT NULL,
-    PRIMARY KEY(series, height)) STRICT, WITHOUT ROWID;
-CREATE TABLE masternodes(height INTEGER PRIMARY KEY, block_hash BLOB NOT NULL, crc INTEGER NOT NULL,
-    state BLOB NOT NULL) STRICT;
-CREATE TABLE watch(script BLOB PRIMARY KEY, label TEXT NOT NULL, matched_to INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE matches(height INTEGER PRIMARY KEY, recorded INTEGER NOT NULL) STRICT;
-CREATE INDEX matches_pending ON matches(height) WHERE recorded = 0;
-CREATE TABLE coins(txid BLOB NOT NULL, position INTEGER NOT NULL, value INTEGER NOT NULL, script BLOB NOT NULL,
-    height INTEGER NOT NULL, spent_by BLOB, spent_height INTEGER, PRIMARY KEY(txid, position)) STRICT, WITHOUT ROWID;
-CREATE INDEX coins_spent_by ON coins(spent_by) WHERE spent_by IS NOT NULL;
-CREATE INDEX coins_script ON coins(script);
-CREATE TABLE transactions(row_id INTEGER PRIMARY KEY AUTOINCREMENT, txid BLOB NOT NULL UNIQUE,
-    height INTEGER NOT NULL, position INTEGER NOT NULL) STRICT;
-CREATE INDEX transactions_height ON transactions(height);
-CREATE TABLE journal(row_id INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL, source TEXT NOT NULL,
-    target TEXT NOT NULL, event TEXT NOT NULL, reason TEXT NOT NULL, facts TEXT NOT NULL) STRICT;
-"""
-UNCHANGED = ("meta", "segments", "tail", "watch", "matches", "coins", "transactions", "journal")
 OURS, COIN = b"ours", OutPoint(b"\1" * 32, 0)
 SPENDER = b"\2" * 32
 
@@ -80,23 +63,6 @@ def fill(store: Store, chain: FakeChain) -> None:
         store.commit([SetQuorumSet(height, told.block_hash, tuple(told.quorums.values()))])
 
 
-def written_by_schema_1(directory: Path, present: Path) -> None:
-    """The same data in a file as the first release made it."""
-    directory.mkdir()
-    old = apsw.Connection(str(directory / "simnet.sqlite"))
-    old.execute(SCHEMA_1)
-    old.execute("ATTACH ? AS present", (str(present / "simnet.sqlite"),))
-    for table in UNCHANGED:
-        old.execute(f"INSERT INTO {table} SELECT * FROM present.{table}")  # noqa: S608 - names from above
-    old.execute("INSERT INTO masternodes SELECT height, block_hash, crc, state FROM present.masternodes")
-    old.execute(
-        "INSERT INTO marks SELECT id, base, previous_filter_header, sequence, tip, tip_hash, work, filter_headers,"
-        "filter_header, filters FROM present.marks"
-    )
-    old.execute("DETACH present; PRAGMA application_id=0x70686761; PRAGMA user_version=1")
-    old.close()
-
-
 @pytest.fixture
 def present(tmp_path: Path, trunk: FakeChain) -> Path:
     """The directory of a closed store of this schema."""
@@ -106,10 +72,17 @@ def present(tmp_path: Path, trunk: FakeChain) -> Path:
     return tmp_path / "present"
 
 
+@pytest.fixture(params=sorted(SCHEMAS), ids=lambda version: f"schema {version}")
+def version(request: pytest.FixtureRequest) -> int:
+    """Each earlier schema."""
+    return int(request.param)
+
+
 @pytest.fixture
-def old(tmp_path: Path, present: Path) -> Path:
-    """The directory of a closed store of schema 1 that holds the same."""
-    written_by_schema_1(tmp_path / "old", present)
+def old(tmp_path: Path, present: Path, version: int) -> Path:
+    """The directory of a closed store of that schema that holds the same."""
+    written_by_schema(version, tmp_path / "old", present)
+    assert execute(tmp_path / "old", "PRAGMA user_version") == [(version,)]
     return tmp_path / "old"
 
 
@@ -142,10 +115,46 @@ def test_the_tables_are_those_of_a_new_store(old: Path, present: Path) -> None:
     assert execute(old, "PRAGMA user_version") == [(VERSION,)]
 
 
-def test_a_lock_against_a_spend_of_schema_1_is_seen(old: Path, trunk: FakeChain) -> None:
+def test_a_lock_against_an_old_spend_is_seen(old: Path, trunk: FakeChain) -> None:
     store = Store.open(old, SIMNET)
     store.commit([RecordInstantLock(b"\3" * 32, (COIN,), b"lock", 103, trunk.hash_at(2460))])
     assert [tx.instantlock for tx in store.transactions()] == [None, False]
+    store.close()
+
+
+def test_a_store_of_schema_2_keeps_what_schema_1_did_not_know(tmp_path: Path, present: Path, trunk: FakeChain) -> None:
+    """Verdicts, locks, disputes, anchors and refused branches are not lost on the way."""
+    store = Store.open(present, SIMNET)
+    store.commit(
+        [JudgeQuorums((QuorumVerdict(103, trunk.hash_at(2460), True),)), Corroborate(5, trunk.filter_headers(5, 1))]
+    )
+    store.commit([RecordInstantLock(b"\3" * 32, (COIN,), b"lock", 103, trunk.hash_at(2460))])
+    store.commit([RecordChainLock(2490, trunk.hash_at(2490), b"\7" * 96, 103, trunk.hash_at(2460), 2490)])
+    store.commit(
+        [PutFilterVariants(((2350, b"variant"),)), RecordRefusedBranch(1.5, 7, 9, bytes(32), 1 << 200, 8, "::1")]
+    )
+    store.commit([SetMasternodes(1990, trunk.hash_at(1990), b"anchor", anchor=True)])
+    store.close()
+    written_by_schema(2, tmp_path / "old", present)
+    wanted, store = (Store.open(place, SIMNET) for place in (present, tmp_path / "old"))
+    assert (store.marks, store.digest(), store.check()) == (wanted.marks, wanted.digest(), ())
+    assert (store.marks.quorums_unjudged, store.marks.disputed, store.marks.corroborated) == (1, 2350, 5)
+    assert (store.instantlock(b"\3" * 32), store.chainlocks(-1)) == (
+        wanted.instantlock(b"\3" * 32),
+        wanted.chainlocks(-1),
+    )
+    assert store.quorum(103, trunk.hash_at(2460)) == wanted.quorum(103, trunk.hash_at(2460))
+    assert (store.refused_branches(), store.masternode_state(1990)) == (wanted.refused_branches(), b"anchor")
+    for each in (wanted, store):
+        each.close()
+
+
+def test_a_migrated_store_remembers_nothing_of_peers_and_can(old: Path) -> None:
+    store = Store.open(old, SIMNET)
+    assert (store.peers(), store.anchors(), store.reputations(), store.broadcasts()) == ([], [], [], [])
+    assert store.peer_key() is None
+    store.commit([SetPeerKey(b"k" * 32), SetAnchors((("10.0.0.1", 9999),))])
+    assert (store.peer_key(), store.anchors()) == (b"k" * 32, [("10.0.0.1", 9999)])
     store.close()
 
 
@@ -160,21 +169,23 @@ def test_a_list_in_an_unknown_form_is_downloaded_again(tmp_path: Path, trunk: Fa
     store = Store.open(tmp_path / "new", SIMNET)
     store.commit([trunk.append(1, 50), SetMasternodes(40, trunk.hash_at(40), b"no list")])
     store.close()
-    written_by_schema_1(tmp_path / "old", tmp_path / "new")
+    written_by_schema(1, tmp_path / "old", tmp_path / "new")
     store = Store.open(tmp_path / "old", SIMNET)
     assert (store.marks.tip, store.marks.masternodes, store.check()) == (50, None, ())
     store.close()
 
 
-def test_a_refused_store_is_not_migrated(old: Path) -> None:
+def test_a_refused_store_is_not_migrated(old: Path, version: int) -> None:
     (old / "simnet.sqlite").rename(old / "regtest.sqlite")
     with pytest.raises(StoreMismatch, match="holds network simnet, not regtest"):
         Store.open(old, REGTEST)
     (old / "regtest.sqlite").rename(old / "simnet.sqlite")
-    assert execute(old, "PRAGMA user_version") == [(1,)]
+    assert execute(old, "PRAGMA user_version") == [(version,)]
 
 
-def test_a_migration_that_meets_a_failing_disk_leaves_the_old_store(old: Path, present: Path, disk: Disk) -> None:
+def test_a_migration_that_meets_a_failing_disk_leaves_the_old_store(
+    old: Path, version: int, present: Path, disk: Disk
+) -> None:
     wanted = Store.open(present, SIMNET)
     for fail_at in (*range(1, 30, 4), *range(30, 3000, 97)):
         place = old.with_name(str(fail_at))
@@ -184,7 +195,7 @@ def test_a_migration_that_meets_a_failing_disk_leaves_the_old_store(old: Path, p
             Store.open(place, SIMNET, vfs="faulty").close()
         reached = disk.failed
         disk.disarm()
-        assert execute(place, "PRAGMA user_version") in ([(1,)], [(VERSION,)])
+        assert execute(place, "PRAGMA user_version") in ([(version,)], [(VERSION,)])
         store = Store.open(place, SIMNET)
         assert store.digest() == wanted.digest()
         store.close()

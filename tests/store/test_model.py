@@ -58,12 +58,16 @@ from phasegate.store import (
     StoredTransaction,
     StoreFailed,
     branches,
+    broadcasts,
     chainlocks,
     instantlocks,
     masternodes,
+    peers,
     quorums,
+    reputations,
     segments,
 )
+from tests.store.remembered_model import CHANGES
 from tests.store.store_model import Model, commitment
 
 if TYPE_CHECKING:
@@ -250,6 +254,10 @@ class StoreMachine(RuleBasedStateMachine):
         inputs = (foreign(known),) if kind == "against" else (foreign(txid), OutPoint(b"\1" * 32, number))
         self.commit(RecordInstantLock(txid, inputs, b"isdlock" * number, *keys[pick % len(keys)]))
 
+    @rule(changes=st.lists(CHANGES, min_size=1, max_size=4))
+    def remember(self, changes: list[Change]) -> None:
+        self.commit(*changes)
+
     @rule(height=st.integers(0, 100))
     def record_refused_branch(self, height: int) -> None:
         self.commit(RecordRefusedBranch(1.5, height, height + 7, sha("refused"), 1 << 200, height + 1, "[::1]:9"))
@@ -324,6 +332,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.lists_and_quorums_agree()
         self.locks_and_disputes_agree()
         self.the_wallet_agrees()
+        self.model.remembered.agrees(self.store)
         self.a_store_told_the_same_facts_has_the_same_digest()
 
     def the_chain_agrees(self) -> None:
@@ -397,6 +406,8 @@ def test_the_store_is_what_the_model_says(
     monkeypatch.setattr(segments, "BULK", 30)
     for module, few in ((masternodes, 3), (quorums, 4), (chainlocks, 3), (instantlocks, 5), (branches, 2)):
         monkeypatch.setattr(module, "KEPT", few)
+    for module in (peers, reputations, broadcasts):
+        monkeypatch.setattr(module, "KEPT", 3)
     monkeypatch.setattr(masternodes, "KEPT_ANCHORS", 4)
     monkeypatch.setattr(quorums, "SETS", 4)
     for name, value in (("room", tmp_path), ("disk", disk), ("make_model", make_model), ("birthday", birthday)):

@@ -44,9 +44,9 @@ class Caller:
 
     connection: Connection
 
-    async def greet(self, **fields: Any) -> list[Message]:
+    async def greet(self, *, addrv2: bool = False, **fields: Any) -> list[Message]:
         """Shake hands; what the node said unasked up to its ping."""
-        handshake = Handshake(our_version(**{"nonce": 1, "time": 0} | fields))
+        handshake = Handshake(our_version(**{"nonce": 1, "time": 0} | fields), want_addrv2=addrv2)
         for message in handshake.start():
             await self.connection.send(message)
         while not handshake.complete:

@@ -43,9 +43,10 @@ from phasegate.p2p.messages import (
     Verack,
     Version,
 )
+from phasegate.p2p.simnet.conversation import HANDSHAKE_TIMEOUT, PING_INTERVAL, SILENCE_LIMIT
 from phasegate.p2p.simnet.generated import GeneratedChain, generate
 from phasegate.p2p.simnet.header_range import HeaderRange
-from phasegate.p2p.simnet.node import HANDSHAKE_TIMEOUT, PING_INTERVAL, SILENCE_LIMIT, Node
+from phasegate.p2p.simnet.node import Node
 from phasegate.p2p.simnet.recording import RecordedChain
 from phasegate.p2p.simnet.request_log import RequestLog
 

@@ -1,0 +1,128 @@
+"""The desk: the right to send, held by the active phase, and the way of one request from its turn to its answer.
+
+A request first waits for its turn (`turns`), then for a token (`buckets`); only then does it enter the ledger, leave,
+and have a clock that runs. The clock is an idle one: each sign of life sets it back, and how much it is set to is the
+phase's `patience`. A node answers in order, so a reply to one request is a sign of life for those that were sent to the
+same peer after it; without that a row of requests to a peer that takes its time would time out from behind.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import attrs
+import trio
+
+from phasegate.engine.buckets import Bucket
+from phasegate.engine.errors import FailureKind, PeerGone
+from phasegate.engine.patience import Patience
+from phasegate.engine.turns import Turns
+from phasegate.p2p.messages import KnownMessage, Message
+
+if TYPE_CHECKING:
+    from phasegate.engine.peers import Peer
+    from phasegate.engine.requests import Ledger, Request, Tally
+
+R = TypeVar("R", bound=KnownMessage)
+
+STEADY = 4096
+"""Bytes by which an unfinished answer must grow within one idle timeout to count as being on its way."""
+
+
+@attrs.define(eq=False)
+class Desk:
+    """The right to send, for one stay of one phase; `Ledger.desk` opens it."""
+
+    phase: str
+    stay: int
+    tally: Tally
+    patience: Patience
+    _ledger: Ledger
+    _bucket: Bucket
+    _turns: Turns
+
+    def allows(self, message: Message) -> bool:
+        """Whether `message` may leave here at all."""
+        del message
+        return True
+
+    async def ask(self, peer: Peer, message: Message, reply: type[R], accepts: Callable[[R], bool]) -> R:
+        """Send `message` and wait for its one reply, a `reply` that `accepts` recognises.
+
+        Raises:
+            PeerGone: the peer was silent for the idle timeout, or its connection was lost.
+            LocalProtocolError: this desk's phase is not the active one.
+        """
+        return (await self.ask_many(peer, message, reply, accepts, 1))[0]
+
+    async def ask_many(
+        self, peer: Peer, message: Message, reply: type[R], accepts: Callable[[R], bool], expected: int
+    ) -> list[R]:
+        """Send `message` and wait for `expected` replies; each one that comes renews the idle deadline."""
+        replies = await self._exchange(peer, message, _Matches(reply, accepts), expected, reply.command)
+        peer.answers += 1
+        return [m for m in replies if isinstance(m, reply)]
+
+    async def _exchange(
+        self,
+        peer: Peer,
+        message: Message,
+        accepts: Callable[[Message], int],
+        expected: int,
+        answer: str,
+        longest: float = math.inf,
+    ) -> list[Message]:
+        """Have the turn and a token, send, and wait for messages named `answer`, for `longest` seconds in all."""
+        async with self._turns.turn(peer):
+            if not peer.gone:
+                await self._bucket.take()
+            with self._ledger.enter(self, peer, message, accepts, expected, answer) as request:
+                if peer.gone:
+                    raise PeerGone(str(peer), FailureKind.PEER_LOST, peer.gone)
+                with trio.move_on_after(longest):
+                    await self._send(request, message)
+                    await self._wait(request)
+                    self.tally.answered += 1
+                    self.patience.answered(request.pause)
+                    return request.replies
+                missing = f"{request.expected - request.settled} of {request.expected} answers"
+                raise self._silence(request, f"{missing} to {request.command} are missing", longest)
+
+    async def _send(self, request: Request, message: Message) -> None:
+        """Queue a request; a peer that reads nothing makes no room for it."""
+        with trio.move_on_at(request.deadline):
+            await request.peer.send(message)
+            self._ledger.depart(request)
+        if not request.sent:
+            raise self._silence(request, f"takes no {request.command}", request.wait.timeout)
+        self.tally.sent += 1
+
+    async def _wait(self, request: Request) -> None:
+        """Until `request` is answered; an unfinished answer that grows is a sign of life, chatter is none."""
+        while not request.answered and not request.lost:
+            heard, arrived = request.heard, request.arriving
+            with trio.move_on_at(request.deadline) as patience:
+                await heard.wait()
+            if not patience.cancelled_caught or request.deadline > trio.current_time():
+                continue
+            if request.arriving - arrived < STEADY:
+                raise self._silence(request, f"no answer to {request.command}", request.wait.timeout)
+            self._ledger.alive(request)
+        if request.lost and not request.answered:
+            raise PeerGone(str(request.peer), FailureKind.PEER_LOST, request.lost)
+
+    def _silence(self, request: Request, what: str, within: float) -> PeerGone:
+        self.tally.silent += 1
+        self.patience.silent(request.wait, request.peer)
+        return PeerGone(str(request.peer), FailureKind.PEER_SILENT, f"{what} within {within:g} s")
+
+
+@attrs.frozen
+class _Matches(Generic[R]):
+    kind: type[R]
+    accepts: Callable[[R], bool]
+
+    def __call__(self, message: Message) -> bool:
+        return isinstance(message, self.kind) and self.accepts(message)

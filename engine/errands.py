@@ -1,0 +1,66 @@
+"""The desk for errands: for what peers announce by themselves, in any phase, and keep for some minutes only.
+
+It can send nothing but a `getdata` for announced ChainLocks and InstantSend locks, so no phase's data can come through
+it. What it has under way is bounded and counted, but not `outstanding`: no phase waits for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+
+from phasegate.engine.desks import Desk
+from phasegate.p2p.messages import ClSig, GetData, InvItem, InvType, IsdLock, Message, NotFound
+
+if TYPE_CHECKING:
+    from phasegate.engine.peers import Peer
+
+ANNOUNCED: Mapping[int, type[ClSig | IsdLock]] = MappingProxyType(
+    {InvType.CHAINLOCK: ClSig, InvType.INSTANTSEND_LOCK: IsdLock}
+)
+"""What is fetched on an errand, by inventory type."""
+
+Take = Callable[[InvItem, ClSig | IsdLock | None], None]
+
+
+@attrs.define(eq=False)
+class Errands(Desk):
+    """The right to fetch announced objects; `Ledger.errand` opens it."""
+
+    def allows(self, message: Message) -> bool:
+        """Whether `message` asks for announced objects, and for nothing else."""
+        return isinstance(message, GetData) and bool(message.items) and all(i.type in ANNOUNCED for i in message.items)
+
+    async def fetch(self, peer: Peer, items: Sequence[InvItem], take: Take) -> None:
+        """Have what `peer` announced as `items`, each handed over as it comes; None for what it no longer has.
+
+        Raises:
+            PeerGone: the peer was silent for the idle timeout, or its connection was lost; what came was handed over.
+        """
+        left, over = dict.fromkeys(items), trio.Event()
+
+        def settle(reply: Message) -> int:
+            settled = [item for item in _named(reply) if item in left]
+            for item in settled:
+                del left[item]
+                if not over.is_set():
+                    take(item, reply if isinstance(reply, ClSig | IsdLock) else None)
+            return len(settled)
+
+        longest = 2 * self.patience.timeout  # who sends them in drops keeps them from others
+        answer = ANNOUNCED[items[0].type].command
+        try:
+            await self._exchange(peer, GetData(tuple(left)), settle, len(left), answer, longest)
+        finally:
+            over.set()
+
+
+def _named(reply: Message) -> tuple[InvItem, ...]:
+    """What a reply brings or denies."""
+    if isinstance(reply, NotFound):
+        return reply.items
+    return tuple([InvItem(kind, reply.inventory_hash) for kind, lock in ANNOUNCED.items() if isinstance(reply, lock)])

@@ -1,0 +1,58 @@
+"""What a download holds in memory: results that wait for their turn, the one being applied, and those under way.
+
+What is under way is counted as large as the largest of the recent results, because an average is exceeded half of the
+time. Before there is any, nothing is known, and two are let in: they cannot exceed the limit and one result together.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+R = TypeVar("R")
+
+RECENT = 16
+"""Results from which it is told how large the next ones will be."""
+
+
+class Holding(Generic[R]):
+    """Keeps account of bytes.
+
+    Args:
+        limit: bytes.
+        size: the bytes that a result takes; None when nothing is to be counted.
+    """
+
+    def __init__(self, limit: int, size: Callable[[R], int] | None) -> None:
+        self._limit = limit
+        self._size = size
+        self._waiting: dict[int, int] = {}
+        self._applying = 0
+        self._recent: deque[int] = deque(maxlen=RECENT)
+
+    @property
+    def held(self) -> int:
+        """Bytes of the results that wait or are being applied."""
+        return sum(self._waiting.values()) + self._applying
+
+    def put(self, index: int, result: R) -> None:
+        """The result of the job at `index` waits."""
+        if self._size is not None:
+            self._waiting[index] = self._size(result)
+            self._recent.append(self._waiting[index])
+
+    def take(self, index: int) -> None:
+        """It is applied from now on."""
+        self._applying = self._waiting.pop(index, 0)
+
+    def applied(self) -> None:
+        """What was being applied is no longer there."""
+        self._applying = 0
+
+    def has_room(self, under_way: int) -> bool:
+        """Whether there is room for one more fetch beside the `under_way` ones."""
+        if self._size is None:
+            return True
+        expected = max(self._recent, default=self._limit // 2)
+        return self.held + (under_way + 1) * expected <= self._limit

@@ -1,0 +1,27 @@
+"""The lines of the commands that need no peer hold against the published schema."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import jsonschema
+import pytest
+
+Run = Callable[..., Any]
+
+
+@pytest.mark.parametrize(("command", "kinds"), [("policy", {"rule", "remedy"}), ("verify", {"verified", "summary"})])
+def test_each_line_is_of_one_kind(run: Run, check_line: Run, command: str, kinds: set[str]) -> None:
+    """Every line of the policy, and of its proof, is described; one without its reason or number is none."""
+    outcome = run(command, "--json")
+    assert outcome.code == 0
+    assert {line["event"] for line in outcome.lines} == kinds
+    for line in outcome.lines:
+        check_line(line)
+        for key in {"reason", "violations"} & set(line):
+            lacking = copy.copy(line)
+            del lacking[key]
+            with pytest.raises(jsonschema.ValidationError):
+                check_line(lacking)

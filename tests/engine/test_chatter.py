@@ -1,0 +1,93 @@
+"""What a peer may say unasked: as much as is needed, more of it more slowly, and not without end."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from phasegate.consensus.faults import Fault, PeerMisbehaved
+from phasegate.engine.chatter import Allowance, Chatter
+from phasegate.engine.limits import MIB, Limits
+
+LIMITS = Limits()
+
+
+def spend_all(chatter: Chatter, messages: list[tuple[float, int]]) -> float:
+    """Take messages that came at these times, of these sizes, as fast as that is allowed; when the last was taken."""
+    now = 0.0
+    for when, size in messages:
+        now = max(now, when)
+        now += chatter.spend(size, now)
+    return now
+
+
+def test_a_burst_costs_nothing() -> None:
+    """Four thousand announcements at once, as after a block, are read at once; and again once the bucket is full."""
+    chatter = Chatter(LIMITS)
+    assert spend_all(chatter, [(0.0, 61)] * LIMITS.chatter_burst) == 0.0
+    refilled = LIMITS.chatter_burst / LIMITS.chatter_rate
+    assert spend_all(chatter, [(refilled, 61)] * LIMITS.chatter_burst) == refilled
+    assert chatter.throttled == 0.0
+
+
+def test_large_messages_are_paid_by_their_bytes() -> None:
+    """Of unasked blocks of 2 MiB four are free; the fifth costs half a minute."""
+    chatter = Chatter(LIMITS)
+    assert spend_all(chatter, [(0.0, 2 * MIB)] * 4) == 0.0
+    assert chatter.spend(2 * MIB, 0.0) == 32.0
+
+
+@given(st.lists(st.tuples(st.floats(0, 40), st.integers(24, 20_000)), max_size=300))
+def test_an_honest_rate_is_never_throttled(messages: list[tuple[float, int]]) -> None:
+    """Whatever the pattern, within the burst and the rate nobody waits and nobody is dropped."""
+    chatter = Chatter(LIMITS)
+    assert spend_all(chatter, sorted(messages)) <= 40
+    assert chatter.throttled == 0.0
+
+
+def test_who_floods_is_slowed_to_the_rate_and_dropped_in_the_end() -> None:
+    """A flood of the smallest messages: the burst, then the rate for as long as patience lasts, then the fault."""
+    chatter, now, taken, fault = Chatter(LIMITS), 0.0, 0, None
+    while fault is None:
+        try:
+            now += chatter.spend(24, now)
+            taken += 1
+        except PeerMisbehaved as misbehaved:
+            fault = misbehaved.fault
+    assert fault is Fault.FLOODING
+    assert now == pytest.approx(LIMITS.chatter_patience, abs=1)
+    assert taken == pytest.approx(LIMITS.chatter_burst + LIMITS.chatter_rate * now, abs=LIMITS.chatter_rate)
+
+
+def test_a_steady_flood_within_the_rate_of_messages_is_dropped_for_its_bytes() -> None:
+    """A quarter of a megabyte each second, for no reason, is borne for two minutes at most."""
+    chatter = Chatter(LIMITS)
+    with pytest.raises(PeerMisbehaved, match="flooding"):
+        spend_all(chatter, [(float(second), MIB // 4) for second in range(180)])
+    assert LIMITS.chatter_patience < chatter.throttled < 120
+
+
+def test_a_backlog_that_ends_is_forgiven() -> None:
+    """Ten thousand at once are more than the burst, and are all read within half a minute."""
+    chatter = Chatter(LIMITS)
+    done = spend_all(chatter, [(0.0, 61)] * 10_000)
+    assert 29 < done < 31
+    assert spend_all(chatter, [(done + 60, 61)] * LIMITS.chatter_burst) == done + 60
+
+
+@given(st.floats(0.1, 100), st.floats(1, 100), st.lists(st.floats(0, 5), min_size=1, max_size=50))
+def test_a_bucket_gives_its_burst_and_its_rate(rate: float, burst: float, pauses: list[float]) -> None:
+    """Who waits as long as is told takes at most burst + rate x time, and about that if he takes all the time."""
+    bucket, now = Allowance(rate, burst), 0.0
+    for taken, pause in enumerate(pauses, 1):
+        now += pause
+        now += bucket.take(1, now)
+        assert taken <= burst + rate * now + 1e-6
+        assert bucket.level <= burst
+
+
+def test_a_clock_that_stands_still_gives_nothing() -> None:
+    """No time, no tokens."""
+    bucket = Allowance(10.0, 2.0)
+    assert [bucket.take(1, 5.0) for _ in range(4)] == [0.0, 0.0, 0.1, 0.2]
