@@ -62,6 +62,15 @@ PACKED = ROOT / "tests" / "data" / "dashcore-regtest"
 Conversation = list[tuple[str, str, bytes]]
 
 
+LONGEST = ("test_kills.py", "test_real_sockets.py", "test_cut_network.py", "test_chain_lengths.py", "test_mutants.py")
+"""Files that take long: begun first, so that no process is left alone with one of them at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, all else as it stands."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of public chain data."""

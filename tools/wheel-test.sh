@@ -27,4 +27,5 @@ $pip install --upgrade "pip >= 25.1"
 $pip install --group pyproject.toml:test "$dist"/phasegate-*.whl
 
 cd "$place"/phasegate-*/
-"$place/venv/bin/pytest" -p no:cacheprovider -m "not soak" -n auto --maxprocesses 4 --dist loadfile "$@"
+"$place/venv/bin/pytest" -p no:cacheprovider -m "not soak" -n auto --maxprocesses 4 --dist loadfile \
+    --no-loadscope-reorder "$@"
