@@ -79,6 +79,16 @@ def test_every_kind_of_line_is_described() -> None:
     assert [kind for kind in kinds if f"`{kind}`" not in page] == []
 
 
+def test_every_warning_is_described() -> None:
+    """The page about events has each code that the engine warns with."""
+    sources = [path.read_text(encoding="utf-8") for path in (PACKAGE / "engine").rglob("*.py")]
+    codes = {code for source in sources for code in re.findall(r"""warn\("([a-z0-9-]+)"|"(peer-[a-z]+)\"""", source)}
+    page = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
+    missing = [code for pair in codes for code in pair if code and f"`{code}`" not in page]
+    assert len(codes) > 10
+    assert missing == []
+
+
 def test_every_lie_is_described() -> None:
     """The table of lies in the documents is the list of lies that the simulated node can tell."""
     page = (ROOT / "docs" / "simnet.md").read_text(encoding="utf-8")
