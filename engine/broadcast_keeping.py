@@ -62,9 +62,8 @@ class Keeping:
             self.keep(entry)
             try:
                 await self._flush()
-            except BaseException:
-                self._unsaved.pop(entry.txid, None)
-                self._unsaved |= {} if earlier is None else {entry.txid: earlier}
+            except BaseException:  # it may have landed all the same: then it goes again, as the caller was told
+                self._unsaved[entry.txid] = ForgetBroadcast(entry.txid) if earlier is None else earlier
                 raise
 
     async def save(self) -> None:

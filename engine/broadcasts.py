@@ -29,7 +29,7 @@ from phasegate.engine.peers import Peer
 from phasegate.engine.pool import Pool
 from phasegate.engine.seams import Seams, Writer
 from phasegate.p2p.messages import GetData, Inv, InvType
-from phasegate.store import Change
+from phasegate.store import Change, StoreFailed
 
 AT_REST = 60.0
 """Seconds between two looks while nothing is being broadcast."""
@@ -144,7 +144,11 @@ class Broadcasts:
             await self._keeping.save()
 
     async def outcome(self, txid: bytes, until: Stage, timeout: float) -> BroadcastStatus:
-        """Wait until a transaction has come so far, failed or was dropped, or the client or `timeout` has ended."""
+        """Wait until a transaction has come so far, failed or was dropped, or `timeout` is over.
+
+        Raises:
+            StoreFailed: the client has ended before.
+        """
         status = BroadcastStatus(txid, Stage.WAITING, 0, 0, 0)
         with trio.move_on_after(timeout):
             while not (status.stage.has_reached(until) or status.stage.has_failed or self._ended):
@@ -154,7 +158,10 @@ class Broadcasts:
                 if known == status:
                     await self._changed.wait()
                 status = known
-        return self.status(txid) or status
+        status = self.status(txid) or status
+        if self._ended and not (status.stage.has_reached(until) or status.stage.has_failed):
+            raise StoreFailed(f"the client has ended; the transaction is {status.stage.value}, and kept")
+        return status
 
     def end(self) -> None:
         """The client has ended: nobody need wait any more."""

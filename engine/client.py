@@ -121,7 +121,7 @@ class Client(Inquiry):
         self._lock_news = LockNews(self._work, self._events.publish)
         self._bindings = SyncBindings(self._work, self._recovery, self._meter, self._events.publish)
         self._interpreter = Interpreter(SyncChart, cast(SyncFacts, self._bindings.model), self._bindings)
-        self._vigil = Vigil(self._work, self._interpreter, self._events.publish, self.progress)
+        self._vigil = Vigil(self._work, self._interpreter, self._events.publish, self.progress, self._recovery)
         self._writer.on_receipt = self._received
         self.last_progress = 0.0
 
@@ -241,7 +241,8 @@ class Client(Inquiry):
         events = self.events()
         while self.state != "synced":
             if self._ended or self.state in ("failed", "stopped"):
-                raise ClientFailed(f"the client ended in state {self.state}")
+                why = f": {reason}" if (reason := self.status.reason) else ""
+                raise ClientFailed(f"the client ended in state {self.state}{why}") from self._bindings.crashed
             async for event in events:
                 if isinstance(event, Transition) and event.target in ("synced", "failed", "stopped"):
                     break

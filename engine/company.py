@@ -3,6 +3,9 @@
 The two that are connected longest, the anchors, hardly ever do: who wants to take over all places would have to outlast
 them. The others do, at most one each half minute: one too many; one without filters on a place for those; one that
 others outrun again and again. Who made room stays aside for a while. Nobody goes when there is nobody to come instead.
+
+While the client is degraded for what others may know better, all have to go in turn, the anchors too: those at hand are
+then no help, however long they have been there. A configured peer is never sent away.
 """
 
 from __future__ import annotations
@@ -47,7 +50,7 @@ class Company:
         self._memory.keep_anchors([peer.address for peer in own[:ANCHORS]])
         if trio.current_time() - self._evicted_at < EVICTED_EVERY:
             return
-        movable = own[ANCHORS:]
+        movable = self._movable(own)
         if self._pool.outbound.free < 0 and movable:
             self._send_away(self._least_useful(movable), "there are more peers than places")
         elif len(self._memory.book) > len(own):
@@ -68,10 +71,23 @@ class Company:
         outbound, own = self._pool.outbound, self._own
         if not outbound.discovers:
             return False
-        if outbound.extra and outbound.free <= 0 and len(own) > ANCHORS and len(self._memory.book) > len(own):
-            self._send_away(self._least_useful(own[ANCHORS:]), "it brought no block")
+        movable = self._movable(own)
+        if outbound.extra and outbound.free <= 0 and movable and len(self._memory.book) > len(own):
+            self._send_away(self._least_useful(movable), "it brought no block")
         outbound.extra = 1
         return True
+
+    def look_elsewhere(self) -> None:
+        """Those at hand are no help: have one more peer than usual, and another for each of them, in turn."""
+        outbound, own = self._pool.outbound, self._own
+        if not outbound.discovers or trio.current_time() - self._evicted_at < EVICTED_EVERY:
+            return
+        if outbound.extra and outbound.free <= 0 and own and len(self._memory.book) > len(own):
+            self._send_away(own[0], "those at hand are no help")
+        elif not outbound.extra:
+            outbound.extra = 1
+            self._evicted_at = trio.current_time()
+            self._pool.wake()
 
     def be_content(self) -> None:
         """The tip is fresh: there need not be one more peer than usual, and one that did not bring the block may go."""
@@ -80,7 +96,7 @@ class Company:
             outbound.extra = 0
             dialed = [peer for peer in outbound.lines if peer.role is Role.OUTBOUND and not peer.was_ready]
             idle = [peer for peer in own if peer is not max(own, key=lambda peer: peer.news_at)]
-            movable = dialed or [peer for peer in idle if peer not in own[:ANCHORS]] or idle
+            movable = dialed or [peer for peer in self._movable(own) if peer in idle] or idle
             if outbound.free < 0 and movable:
                 self._pool.drop(self._least_useful(movable), "the tip is fresh again")
 
@@ -89,6 +105,12 @@ class Company:
         """The ready peers out of the book, who is there longest first."""
         own = [peer for peer in self._pool.connected if peer.role is Role.OUTBOUND]
         return sorted(own, key=lambda peer: peer.ready_at)
+
+    def _movable(self, own: Sequence[Peer]) -> list[Peer]:
+        """All but the anchors; nor are those kept that hold the only places while somebody else is needed."""
+        kept, outbound = min(ANCHORS, self._config.limits.max_peers - 1), self._pool.outbound
+        useless = [peer for peer in own[:kept] if outbound.seeks and not outbound.keeps_place(peer)]
+        return [*useless, *own[kept:]]
 
     def _is_dispensable(self, peer: Peer) -> bool:
         """Whether somebody else serves filters, if this one does."""

@@ -130,6 +130,11 @@ class Config:
             ConfigError: naming the setting that is wrong, and why.
         """
         chain = _network(network_name, activations, devnet or Devnet())
+        _refuse_words(peers=peers, watch=watch, dns_seeds=dns_seeds)
+        if connect_only and not peers:
+            raise ConfigError("connect_only without a peer: there is nobody to connect to")
+        for seed in dns_seeds or ():
+            peer_address(seed, chain.port, what="dns seed")
         start = start_at(chain, checkpoint=checkpoint, trusted_header=trusted_header, birthday=birthday)
         config = cls(
             network=chain,
@@ -147,6 +152,13 @@ class Config:
             max_tip_age=chain.max_tip_age if max_tip_age is None else max_tip_age or None,
         )
         return config if datadir is None else attrs.evolve(config, datadir=Path(datadir))
+
+
+def _refuse_words(**given: object) -> None:
+    """Refuse a single text where several are wanted: each of its letters would be taken for one."""
+    for name, value in given.items():
+        if isinstance(value, str):
+            raise ConfigError(f"{name} {value!r} is a text: give a tuple of texts")
 
 
 SOCKS_PORT = 1080

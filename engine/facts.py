@@ -28,11 +28,12 @@ class Facts:
         max_tip_age: seconds after which the newest block is too old to be the tip; None: never.
         tip_age: seconds since the time that the header of the stored tip states.
         ready_peers: how many peers are ready.
-        agreed: every ready peer has been asked since the stored tip last changed, and had nothing better.
+        agreed: since the stored tip last changed every ready peer was asked, and had nothing better; who came after
+            that and never answered anything does not count.
         outstanding: requests of the active phase under way.
         lists_open: masternode lists beside that of the tip are being brought.
         claims_open: another peer's word is wanted about filter headers that are stored to the tip.
-        tip_hint: a peer hinted at a tip that is not the stored one.
+        tip_hint: a peer hinted at a tip that is not the stored one, or came too late to be asked about the stored one.
         advice: what the recovery policy advises after the last failure.
         remedy_found: the reason for being degraded has ended.
     """

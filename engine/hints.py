@@ -2,7 +2,8 @@
 
 The first hint after the stored tip has changed is followed at once. While the tip stays the same, the next of the same
 address has to wait, each time twice as long: honest peers rarely hint twice in vain, and one that hints without end can
-neither hold up the headers phase nor keep a synced client walking. No hint is lost: one that came too early is kept.
+neither hold up the headers phase nor keep a synced client walking. No hint is lost: one that came too early is kept,
+until the tip changes, for then every peer is asked anew.
 """
 
 from __future__ import annotations
@@ -44,11 +45,12 @@ class Hints:
 
     def due(self, tip: bytes, now: float) -> list[Address]:
         """The addresses whose kept hints are to be followed now."""
-        return [address for address, entry in self._patience.items() if entry.kept and self.take(address, tip, now)]
+        kept = [address for address, entry in self._patience.items() if entry.kept and entry.tip == tip]
+        return [address for address in kept if self.take(address, tip, now)]
 
     def forget(self, tip: bytes) -> None:
-        """Forget whose hints came at another tip, unless one is kept."""
-        self._patience = {at: entry for at, entry in self._patience.items() if entry.kept or entry.tip == tip}
+        """Forget whose hints came at another tip."""
+        self._patience = {at: entry for at, entry in self._patience.items() if entry.tip == tip}
 
     def __len__(self) -> int:
         return len(self._patience)

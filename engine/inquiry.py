@@ -97,7 +97,9 @@ class Inquiry:
     def status(self) -> Status:
         """State, reason and stored marks, now."""
         reason = ""
-        if self.struggling:
+        if self.state == "degraded" and not self._pool.ready and not self.disk_refuses:
+            reason = self._pool.hopeless or self._pool.trouble  # whatever it was, now there is nobody
+        elif self.struggling:
             reason = self._recovery.detail
         elif self.state == "failed" and self._bindings.crashed is not None:
             reason = str(self._bindings.crashed)

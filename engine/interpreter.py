@@ -275,9 +275,21 @@ class Interpreter(Generic[M]):
         try:
             await start.run()
         except Exception as error:  # the one door: an activity's error becomes an event, or flies
-            post = self._bindings.classify(stay.state, error)
-            late = self._live.get(stay.state) is not stay
-            if post is None or (late and post.cause is not None):
+            post, flies = self._judged(stay, error)
+            if flies:
                 raise
-            return None if late else attrs.evolve(post, origin=stay)
+            return post
+        except BaseExceptionGroup as group:  # it failed while it was being cancelled: both have to be dealt with
+            cancelled, errors = group.split(trio.Cancelled)
+            if cancelled is None or not isinstance(errors, ExceptionGroup) or self._judged(stay, errors)[1]:
+                raise
+            raise cancelled from None
         return None if start.then is None else Post(start.then, origin=stay)
+
+    def _judged(self, stay: Stay, error: Exception) -> tuple[Post | None, bool]:
+        """The event that stands for an activity's error, if its stay is live; whether the error has to fly instead."""
+        post = self._bindings.classify(stay.state, error)
+        late = self._live.get(stay.state) is not stay
+        if post is None or (late and post.cause is not None):
+            return None, True
+        return None if late else attrs.evolve(post, origin=stay), False

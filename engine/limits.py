@@ -1,6 +1,7 @@
 """How much is asked for at once, how long anything may take, and how many peers there are: the figures of one client.
 
-All durations are seconds. The mappings have a key for each phase, and `locks` for the errands beside the phases.
+All durations are seconds. The mappings have a key for each phase, and `locks` for the errands beside the phases; those
+that are not given have their default.
 """
 
 from __future__ import annotations
@@ -8,20 +9,35 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import TypeVar
 
 import attrs
 
 from phasegate.engine.errors import ConfigError
 
 MIB = 1 << 20
+T = TypeVar("T", int, float)
 
 
-def _by_phase(**values: float) -> Mapping[str, float]:
-    return MappingProxyType(values)
+def _in_flight(given: Mapping[str, int]) -> Mapping[str, int]:
+    return _over({"headers": 1, "mnlist": 2, "cfheaders": 8, "filters": 8, "blocks": 8, "locks": 4}, given)
 
 
-def _counts(**values: int) -> Mapping[str, int]:
-    return MappingProxyType(values)
+def _concurrency(given: Mapping[str, int]) -> Mapping[str, int]:
+    return _over({"headers": 32, "mnlist": 32, "cfheaders": 64, "filters": 64, "blocks": 64, "locks": 64}, given)
+
+
+def _rate(given: Mapping[str, float]) -> Mapping[str, float]:
+    return _over({"headers": 200, "mnlist": 200, "cfheaders": 500, "filters": 500, "blocks": 500, "locks": 200}, given)
+
+
+def _batch(given: Mapping[str, int]) -> Mapping[str, int]:
+    return _over({"cfheaders": 2000, "filters": 1000, "blocks": 4}, given)
+
+
+def _over(defaults: Mapping[str, T], given: Mapping[str, T]) -> Mapping[str, T]:
+    """What is given, and for what is not the default."""
+    return MappingProxyType({**defaults, **given})
 
 
 @attrs.frozen
@@ -81,16 +97,10 @@ class Limits:
     chatter_burst_bytes: int = 8 * MIB
     chatter_patience: float = 60.0
 
-    in_flight: Mapping[str, int] = attrs.field(
-        factory=lambda: _counts(headers=1, mnlist=2, cfheaders=8, filters=8, blocks=8, locks=4)
-    )
-    concurrency: Mapping[str, int] = attrs.field(
-        factory=lambda: _counts(headers=32, mnlist=32, cfheaders=64, filters=64, blocks=64, locks=64)
-    )
-    rate: Mapping[str, float] = attrs.field(
-        factory=lambda: _by_phase(headers=200, mnlist=200, cfheaders=500, filters=500, blocks=500, locks=200)
-    )
-    batch: Mapping[str, int] = attrs.field(factory=lambda: _counts(cfheaders=2000, filters=1000, blocks=4))
+    in_flight: Mapping[str, int] = attrs.field(factory=dict, converter=_in_flight)
+    concurrency: Mapping[str, int] = attrs.field(factory=dict, converter=_concurrency)
+    rate: Mapping[str, float] = attrs.field(factory=dict, converter=_rate)
+    batch: Mapping[str, int] = attrs.field(factory=dict, converter=_batch)
     window: int = 16
     hold_bytes: int = 32 * MIB
     steal_after: float = 5.0
@@ -101,28 +111,33 @@ class Limits:
         Raises:
             ConfigError: naming the figure, and what it may be.
         """
-        for name in attrs.fields_dict(type(self)):
-            value = getattr(self, name)
-            for key, figure in value.items() if isinstance(value, Mapping) else [("", value)]:
-                _check(f"{name}[{key}]" if key else name, figure, MOST_OF_A_BATCH[key] if name == "batch" else math.inf)
-        missing = {name: set(PHASES_ASKED) - set(getattr(self, name)) for name in ("in_flight", "concurrency", "rate")}
-        for name, keys in missing.items():
-            if keys:
-                raise ConfigError(f"limits: {name} lacks {', '.join(sorted(keys))}")
+        for field in attrs.fields(type(self)):
+            value = getattr(self, field.name)
+            figures = value if isinstance(value, Mapping) else {"": value}
+            for key, figure in figures.items():
+                if field.name in _KEYS and key not in _KEYS[field.name]:
+                    raise ConfigError(f"limits: {field.name} has no {key!r}, but {', '.join(_KEYS[field.name])}")
+                _check(f"{field.name}[{key}]" if key else field.name, figure, whole="int" in str(field.type))
+        if self.idle_cap < self.idle_timeout:
+            raise ConfigError(f"limits: idle_cap {self.idle_cap} is less than idle_timeout {self.idle_timeout}")
 
 
 PHASES_ASKED = ("headers", "mnlist", "cfheaders", "filters", "blocks", "locks")
 """Who asks peers for anything."""
 MOST_OF_A_BATCH: Mapping[str, int] = MappingProxyType({"cfheaders": 2000, "filters": 1000, "blocks": 50_000})
 """What one request may ask for: beyond it a node hangs up [BIP157], or punishes [Core protocol.h MAX_INV_SZ]."""
-_MAY_BE_ZERO = ("gather_time", "filter_peers", "steal_after", "sleep_gap")
-_MAY_BE_ENDLESS = ("steal_after", "ping_interval", "stale_after", "feeler_interval")
+_KEYS = {**dict.fromkeys(("in_flight", "concurrency", "rate"), PHASES_ASKED), "batch": tuple(MOST_OF_A_BATCH)}
+_MAY_BE_ZERO = ("gather_time", "filter_peers", "steal_after")
+_MAY_BE_ENDLESS = ("steal_after", "ping_interval", "stale_after", "feeler_interval", "sleep_gap", "rate")
 
 
-def _check(name: str, figure: float, most: float) -> None:
+def _check(name: str, figure: object, *, whole: bool) -> None:
+    if isinstance(figure, bool) or not isinstance(figure, int if whole else (int, float)):
+        raise ConfigError(f"limits: {name} {figure!r} is no {'whole ' * whole}number")
+    most = MOST_OF_A_BATCH.get(name.removeprefix("batch[").rstrip("]"), math.inf)
     if math.isnan(figure) or figure < 0 or (figure == 0 and name not in _MAY_BE_ZERO):
         raise ConfigError(f"limits: {name} {figure} is not more than 0")
-    if figure > most:
+    if figure > most and name.startswith("batch"):
         raise ConfigError(f"limits: {name} {figure} is more than {most}")
-    if math.isinf(figure) and name not in _MAY_BE_ENDLESS:
+    if math.isinf(figure) and name.partition("[")[0] not in _MAY_BE_ENDLESS:
         raise ConfigError(f"limits: {name} has to be a number")

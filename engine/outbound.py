@@ -1,11 +1,12 @@
 """Who is connected to: the configured addresses always, others as far as places are free.
 
-A configured address keeps its own task: it is tried again whenever it is lost, more and more rarely. All other
-connections are chosen from the address book (`engine/candidates.py`), never one that is banned or was tried a moment
-ago (`engine/retries.py`). Places are kept for peers that serve compact filters: a peer without them gets none of the
-last `filter_peers` places, so the search for capable ones never ends before it has succeeded. Feelers try one address
-now and then, only to know whether it is alive. What failed is tried again after a growing while, which is cut short
-while the client has nobody to go on with, so that a network that comes back is noticed within seconds.
+A configured address keeps its own task: it is tried again whenever it is lost, more and more rarely; of a long list
+only some in a second. All other connections are chosen from the address book (`engine/candidates.py`), never one that
+is banned or was tried a moment ago (`engine/retries.py`). Places are kept for peers that serve compact filters: a peer
+without them gets none of the last `filter_peers` places, so the search for capable ones never ends before it has
+succeeded. Feelers try one address now and then, only to know whether it is alive. What failed is tried again after a
+growing while, which is cut short while the client has nobody to go on with, so that a network that comes back is
+noticed within seconds.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from phasegate.engine.candidates import Candidates, Wanted
+from phasegate.engine.chatter import Allowance
 from phasegate.engine.config import Address, Config
 from phasegate.engine.peer_memory import PeerMemory
 from phasegate.engine.peers import Peer, PeerContext, Role, reconnect_delay
@@ -36,6 +38,8 @@ GUESTS, GUEST_TIME = 4, 10.0
 """Peers without a place that are asked for addresses before they have to go, and the seconds they may take for it."""
 MOST_COUNTED = 10_000
 """Addresses of one search that are counted."""
+OWN_RATE, OWN_BURST = 4.0, 16
+"""How many configured addresses are connected to in a second, and at once, so that a long list does not run wild."""
 
 
 class Outbound:
@@ -52,6 +56,7 @@ class Outbound:
         self._reconnect_soon = trio.Event()
         self._urgers = 0
         self._pace = Pace()
+        self._own_pace = Allowance(OWN_RATE, OWN_BURST)
         self._searched: set[Address] = set()
         self.retries = Retries(config.limits, seams)
         self._candidates = Candidates(config, seams, memory, self.retries, self._lines)
@@ -108,8 +113,13 @@ class Outbound:
         self._reconnect_soon = trio.Event()
         self.retries.cut_short()
         self._candidates.look_again()
-        self._pace.hurry()
+        self._pace.hurry(trio.current_time())
         self._pool.wake()
+
+    @property
+    def hurry(self) -> trio.Event:
+        """It is set when every lost address is tried again at once, the next time."""
+        return self._reconnect_soon
 
     def _delay(self, attempt: int) -> float:
         cap = self._limits.waiting_cap if self._urgers else None
@@ -120,6 +130,8 @@ class Outbound:
     async def _keep(self, address: Address) -> None:
         attempt = 0
         while True:
+            if len(self._config.peers) > OWN_BURST:
+                await trio.sleep(self._own_pace.take(1, trio.current_time()))
             await self._until_unbanned(address)
             peer = await self._live(Peer(address, self._context))
             attempt += 1
@@ -203,7 +215,7 @@ class Outbound:
             book.attempt(address, now)
         now = trio.current_time()
         if not reached:
-            self._pace.failed(now)
+            self._pace.failed(now, excused=excused)
         self.retries.lost(address, now, answered=bool(peer.answers), reached=reached, excused=excused)
 
     def put_aside(self, address: Address) -> None:
@@ -223,8 +235,8 @@ class Outbound:
 
     @property
     def _filter_places(self) -> int:
-        """How many peers are to serve compact filters."""
-        return min(self._limits.filter_peers, self._limits.max_peers) if self._config.filters else 0
+        """How many peers are to serve compact filters: one at least, for without it no filter is had."""
+        return max(1, min(self._limits.filter_peers, self._limits.max_peers)) if self._config.filters else 0
 
     @property
     def seeks(self) -> bool:

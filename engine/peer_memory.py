@@ -80,9 +80,9 @@ class PeerMemory:
         """The ban that holds for `address` now."""
         return self.reputation.banned(address, self._seams.now())
 
-    def blame(self, address: Address, fault: PeerMisbehaved) -> Ban | None:
+    def blame(self, address: Address, fault: PeerMisbehaved, *, greeted: bool = True) -> Ban | None:
         """Hold `fault` against `address`; the ban if that comes to one."""
-        ban = self.reputation.blame(address, fault, self._seams.now())
+        ban = self.reputation.blame(address, fault, self._seams.now(), greeted=greeted)
         if ban is not None:
             self._urgent.set()
         return ban
@@ -143,24 +143,24 @@ def acceptable(network: Network) -> Callable[[Address], bool]:
 
     On public networks those that can be reached from anywhere; on a devnet any; on regtest, which is private, those
     that cannot; on simnet, which never leaves one machine, those of the loopback. So no gossip of a private network
-    makes a client call on strangers; hidden services are called on only through a proxy that the user names.
+    makes a client call on strangers; hidden services are called on only through a proxy that the user names. Where
+    strangers can be reached, no port below 1024, where other services listen: we do not knock at their doors.
     """
-    if network.name == DEVNET.name:
-        return lambda address: address.kind is not Kind.NAME
-    if network.name not in (SIMNET.name, REGTEST.name):
-        return lambda address: address.is_routable
-    loopback_only = network.name == SIMNET.name
-    return lambda address: (
-        address.kind in _HIDDEN
-        or (
-            address.kind in (Kind.IPV4, Kind.IPV6)
-            and not address.is_routable
-            and (ip_address(address.host).is_loopback or not loopback_only)
-        )
-    )
+    fits = _FITTING.get(network.name, _is_public_node)
+    return lambda address: address.kind in _HIDDEN or (address.kind in (Kind.IPV4, Kind.IPV6) and fits(address))
 
 
+def _is_public_node(address: Address) -> bool:
+    return address.is_routable and address.port >= UNPRIVILEGED
+
+
+UNPRIVILEGED = 1024
 _HIDDEN = (Kind.TORV3, Kind.I2P, Kind.CJDNS)
+_FITTING: dict[str, Callable[[Address], bool]] = {
+    DEVNET.name: lambda address: address.port >= UNPRIVILEGED,
+    REGTEST.name: lambda address: not address.is_routable,
+    SIMNET.name: lambda address: ip_address(address.host).is_loopback,
+}
 
 
 def reputation_changes(reputation: Reputation) -> list[Change]:

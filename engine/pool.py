@@ -177,6 +177,7 @@ class Pool:
 
     def ended(self, peer: Peer) -> None:
         """A connection is over: keep why, and say it once until it changes; of unnamed addresses it is no news."""
+        self._judge(peer)  # what was read of it while it was being left counts as well
         if self.memory.banned(peer.address) is None and peer.role is Role.CONFIGURED:
             code = "peer-refused" if peer.refusal else "peer-lost"
             self._note(peer.address, peer.gone, code, f"peer {peer}: {peer.gone}")
@@ -225,7 +226,7 @@ class Pool:
         fault, peer.fault = peer.fault, None
         if fault is None or self.memory.banned(peer.address) is not None:
             return
-        if ban := self.memory.blame(peer.address, fault):
+        if ban := self.memory.blame(peer.address, fault, greeted=peer.info is not None):
             if peer.role is Role.CONFIGURED:
                 self._said[peer.address] = str(ban)
             self._prospects.judged(peer.address, ban)

@@ -7,7 +7,8 @@ line that is down. Who never answers has silence to do penance for, though that 
 stays aside. All that lasts for one run, of so many addresses.
 
 The pace is for all addresses together: a burst, then some in a second, and the longer the row of failures the fewer, so
-that neither a book full of dead addresses nor a day without a line costs much. A node that is met ends that.
+that neither a book full of dead addresses nor a day without a line costs much. A node that is met ends that; if it was
+our line that was down, the burst is there again, and once a minute it is there when there is hurry.
 """
 
 from __future__ import annotations
@@ -30,8 +31,10 @@ MOST = 4096
 """Addresses that are remembered."""
 BURST = 32
 """Addresses that may be tried at once."""
-RATES = ((64, 4.0), (512, 0.4), (math.inf, 0.1))
+RATES = ((64, 4.0), (512, 0.4), (math.inf, 0.2))
 """How many are tried in a second, up to so many failures in a row."""
+BURST_EVERY = 60.0
+"""Seconds after which hurry brings the burst back again, while our line may be down."""
 
 
 @attrs.define
@@ -124,6 +127,8 @@ class Pace:
     def __init__(self) -> None:
         self._bucket = Allowance(RATES[0][1], BURST)
         self._vain = 0
+        self._excused = 0
+        self._burst_at = float("-inf")
 
     def wait(self, now: float) -> float:
         """Seconds until one more may be begun."""
@@ -134,19 +139,31 @@ class Pace:
         """One is begun."""
         self._bucket.take(1, now)
 
-    def failed(self, now: float) -> None:
-        """No node was met."""
+    def failed(self, now: float, *, excused: bool = False) -> None:
+        """No node was met; `excused`: it may well be our own line that is down."""
+        self._excused += excused
         self._count(self._vain + 1, now)
 
     def well(self, now: float) -> None:
         """A node was met."""
+        was_down = self._may_be_down
+        self._excused = 0
         self._count(0, now)
+        if was_down:
+            self._bucket.level = BURST
+
+    @property
+    def _may_be_down(self) -> bool:
+        """Whether nothing speaks against it that our own line is, or was, down."""
+        return 0 < self._vain == self._excused
 
     def _count(self, vain: int, now: float) -> None:
         self._vain = vain
         self._bucket.take(0, now)
         self._bucket.rate = next(rate for most, rate in RATES if vain <= most)
 
-    def hurry(self) -> None:
-        """One may be begun at once."""
+    def hurry(self, now: float) -> None:
+        """One may be begun at once; while our line may be down, now and then a whole burst."""
         self._bucket.level = max(1.0, self._bucket.level)
+        if self._may_be_down and now - self._burst_at >= BURST_EVERY:
+            self._burst_at, self._bucket.level = now, BURST

@@ -4,7 +4,8 @@ In this order: what the book holds and the user's own peers are given a moment; 
 and everything they answer is taken; then, when still nobody is ready, the addresses that are built in. Through a proxy
 nothing may be resolved here: the seeds are connected to by name, the proxy resolves them, and they are asked for
 addresses like any peer. As long as nobody is ready, or nobody who serves the filters that are wanted, the round is
-repeated, more and more rarely.
+repeated, more and more rarely. But while nobody is ready and no seed answers it may be our own line that is down: then
+the pauses stay short, for with an empty book nothing else would notice that the line is back.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ SEED_TIMEOUT = 30.0
 """Seconds that one seed may take."""
 FIRST_PAUSE, LONGEST_PAUSE = 30.0, 600.0
 """Seconds between two rounds."""
+SOON = 10.0
+"""The same, at most, while nobody is ready and no seed answers; half of it is the least, however urgent it is."""
 
 
 class Seeding:
@@ -60,6 +63,7 @@ class Seeding:
         self._built_in = built_in(config.network) if config.dns_seeds is None else ()
         self._silent_seeds: set[str] = set()
         self._asking = False
+        self._answered = False
 
     @property
     def has_sources(self) -> bool:
@@ -68,16 +72,29 @@ class Seeding:
 
     async def run(self) -> None:
         """Ask whenever it is needed, until cancelled."""
-        rounds = 0
+        rounds, alone = 0, True
         if len(self._memory.book) or self._config.peers:
             await self._wait_ready(HEAD_START)
         while self.has_sources:
-            rounds = rounds + 1 if self._is_needed else 0
+            back, alone = alone and bool(self._pool.ready), not self._pool.ready
+            rounds = (0 if back else rounds) + 1 if self._is_needed else 0
             if rounds:
+                self._answered = False
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._ask)
                     await self._fall_back()
-            await trio.sleep(backoff(rounds + 1, FIRST_PAUSE, LONGEST_PAUSE, self._seams.random))
+            await self._pause(backoff(rounds + 1, FIRST_PAUSE, LONGEST_PAUSE, self._seams.random))
+
+    async def _pause(self, most: float) -> None:
+        """Wait for the next round; when nobody is ready, hurry cuts that short, and so does it that no seed answers."""
+        hurry, end = self._outbound.hurry, trio.current_time() + most
+        await trio.sleep(backoff(1, SOON, SOON, self._seams.random))
+        with trio.move_on_at(end):
+            while self._pool.ready or self._answered:
+                await hurry.wait()
+                if not self._pool.ready:
+                    return
+                hurry = self._outbound.hurry
 
     async def _fall_back(self) -> None:
         """Take what is built in when the seeds, and whom they named, had their time, or when they named nobody."""
@@ -120,6 +137,7 @@ class Seeding:
             self._found(Seeded(name, error=why))
         else:
             self._silent_seeds.discard(name)
+            self._answered = True
 
     def _named(self, port: int) -> list[tuple[str, Address]]:
         found = []
@@ -136,6 +154,7 @@ class Seeding:
         self._pool.wake()
         if seeded.addresses:
             self._silent_seeds.discard(seeded.name)
+            self._answered = True
         elif seeded.name not in self._silent_seeds:
             self._silent_seeds.add(seeded.name)
             self._warn("seed-silent", f"seed {seeded.name}: {seeded.error or 'no addresses'}")

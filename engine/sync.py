@@ -75,11 +75,11 @@ class SyncBindings(Bindings):
             max_tip_age=work.config.max_tip_age,
             tip_age=work.seams.now() - self._tip_time(),
             ready_peers=len(ready),
-            agreed=all(map(work.has_agreed, ready)),
+            agreed=not work.unheard(),
             outstanding=work.ledger.outstanding,
             lists_open=work.live.lists_open,
             claims_open=work.config.filters and is_open(work),
-            tip_hint=work.live.tip_hint,
+            tip_hint=work.live.tip_hint or work.walk_due,
             advice=self._recovery.advice,
             remedy_found=bool(ready) and (work.live.remedy or self._hint_is_remedy()),
         )
@@ -125,6 +125,7 @@ class SyncBindings(Bindings):
 
     def _new_walk(self, step: Step) -> None:
         """Every peer is asked again, except where one hint or a finished walk left the others' word standing."""
+        self._work.live.heard = b"", frozenset()
         if step.event != "advance":
             self._work.live.agreed.clear()
         if step.source in ("idle", "synced", "paused"):

@@ -2,9 +2,9 @@
 
 At every tick the guards of the chart are asked again, kept hints fall due, and the progress is shown. Besides, three
 things are noticed that no message tells of. The machine slept: the wall clock ran ahead of Trio's, and every connection
-may be dead without knowing it. No block came for a long time: more peers are asked, because those at hand may all be
-cut off. A peer is much slower than the others: it makes room. And what is remembered of addresses is kept within
-bounds, for in months of running one meets many.
+may be dead without knowing it. No block came for a long time, or the client is degraded for what others may know
+better: other peers are asked, because those at hand may all be cut off. A peer is much slower than the others: it makes
+room. And what is remembered of addresses is kept within bounds, for in months of running one meets many.
 """
 
 from __future__ import annotations
@@ -20,11 +20,18 @@ from phasegate.engine.hints import Hints
 from phasegate.engine.interpreter import Interpreter
 from phasegate.engine.listed_nodes import ListedNodes
 from phasegate.engine.peers import Peer
+from phasegate.engine.recovery import Recovery
 from phasegate.engine.work import Work
+from phasegate.statecharts.policy import Reason
 from phasegate.statecharts.sync import SyncFacts
 
 MOST_REMEMBERED = 1000
 """Addresses whose delays and hints are remembered, beside those of the peers that are there."""
+
+OTHERS_MAY_HELP = frozenset(
+    {Reason.NO_CAPABLE_PEER, Reason.DISPUTED, Reason.STALLED, Reason.NOT_ENOUGH_WORK, Reason.UNSOUND}
+)
+"""Reasons of a degradation that peers other than those at hand may end."""
 
 
 class Vigil:
@@ -35,6 +42,7 @@ class Vigil:
         interpreter: of the sync chart.
         publish: hands an event to the subscribers.
         progress: the figures of the running phase, None outside the phases.
+        recovery: knows why the client is degraded.
     """
 
     def __init__(
@@ -43,16 +51,19 @@ class Vigil:
         interpreter: Interpreter[SyncFacts],
         publish: Callable[[Event], None],
         progress: Callable[[], Progress | None],
+        recovery: Recovery,
     ) -> None:
         self._work = work
         self._interpreter = interpreter
         self._publish = publish
         self._progress = progress
+        self._recovery = recovery
         self._hints = Hints()
         self._clocks = 0.0, 0.0
         self._tip = b""
         self._tip_since = 0.0
         self._searching = False
+        self._troubled = False
         self._listed = ListedNodes(work.config, work.seams, work.pool.memory, work.store)
         work.pool.outbound.outdated = work.live.opinions.outdated
 
@@ -68,6 +79,7 @@ class Vigil:
             await trio.sleep(self._work.limits.tick)
             self._notice_sleep()
             self._notice_stale_tip()
+            self._notice_bad_company()
             self._work.pool.look_after(self._work.live.outrun)
             self._tell_of_search()
             self._forget_strangers()
@@ -145,6 +157,16 @@ class Vigil:
             more = ", and one peer more" if self._work.pool.company.look_further() else ""
             self._work.warn("stale-tip", f"no block for {waited / 60:.0f} minutes: all are asked{more}")
             self._ask_everyone()
+
+    def _notice_bad_company(self) -> None:
+        """While degraded for what others may know better, have others; once in sync, it is as before."""
+        state, company = self._interpreter.leaf, self._work.pool.company
+        if state == "degraded" and self._recovery.kind in OTHERS_MAY_HELP:
+            self._troubled = True
+            company.look_elsewhere()
+        elif state == "synced" and self._troubled:
+            self._troubled = False
+            company.be_content()
 
     def _ask_everyone(self) -> None:
         self._work.live.agreed.clear()

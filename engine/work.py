@@ -17,6 +17,7 @@ from phasegate.engine.compression import Compression
 from phasegate.engine.config import Address, Config, Limits
 from phasegate.engine.errors import Failure, FailureKind, PeerGone, RolledBack, leaves
 from phasegate.engine.filter_opinions import FilterOpinions
+from phasegate.engine.hints import CAP, FIRST
 from phasegate.engine.locks import Locks
 from phasegate.engine.peers import Peer
 from phasegate.engine.pool import Pool
@@ -35,6 +36,8 @@ class Live:
 
     Args:
         agreed: the stored tip for which each ready peer said that it has nothing better.
+        heard: the stored tip about which everybody was asked, and who was ready when that began.
+        late: peers that are left to a later walk, which is not before `walk_at`; `walk_wait` was the wait for that.
         parted: where peers were that agreed and left, with that tip and the height that they had announced.
         met: the ready peers of which it is known that they have to be asked.
         elsewhere: peers whose best chain is another, with less work than ours: they cannot serve ours.
@@ -55,6 +58,10 @@ class Live:
     """
 
     agreed: dict[Peer, bytes] = attrs.field(factory=dict)
+    heard: tuple[bytes, frozenset[Peer]] = (b"", frozenset())
+    late: set[Peer] = attrs.field(factory=set)
+    walk_at: float = 0.0
+    walk_wait: float = 0.0
     parted: dict[Address, tuple[bytes, int]] = attrs.field(factory=dict)
     met: set[Peer] = attrs.field(factory=set)
     elsewhere: set[Peer] = attrs.field(factory=set)
@@ -76,6 +83,7 @@ class Live:
     def forget_beliefs(self) -> None:
         """Ask everybody again, and judge again what is stored: for a phase that does not get on with what it knows."""
         self.agreed.clear()
+        self.heard = b"", frozenset()
         self.parted.clear()
         self.elsewhere.clear()
         self.settled.clear()
@@ -141,6 +149,29 @@ class Work:
         """Whether `peer` has nothing better than the tip stored now."""
         return self.live.agreed.get(peer) == self.writer.marks.tip_hash
 
+    def unheard(self) -> list[Peer]:
+        """The ready peers whose word about the stored tip is still wanted.
+
+        Who came after all others were asked, and never answered anything, is not waited for, if one has agreed.
+        """
+        missing = [peer for peer in self.pool.ready if not self.has_agreed(peer)]
+        if len(missing) == len(self.pool.ready) or self.live.heard[0] != self.writer.marks.tip_hash:
+            return missing
+        return [peer for peer in missing if peer in self.live.heard[1] or peer.answers]
+
+    def leave_to_next_walk(self, *, in_vain: bool) -> None:
+        """A walk is over: who came too late for it has a later one, the later the oftener one was in vain."""
+        live = self.live
+        live.late = {peer for peer in self.pool.ready if not self.has_agreed(peer)}
+        live.walk_wait = min(CAP, max(FIRST, 2 * live.walk_wait)) if in_vain or live.late else 0.0
+        live.walk_at = trio.current_time() + live.walk_wait
+
+    @property
+    def walk_due(self) -> bool:
+        """Whether somebody who came too late for the last walk is to be asked now."""
+        late = any(peer in self.live.late and not self.has_agreed(peer) for peer in self.pool.ready)
+        return late and trio.current_time() >= self.live.walk_at
+
     def newcomers(self) -> list[Peer]:
         """Forget who is gone; the peers that are new and have to be asked, for a shorter chain may be the better one.
 
@@ -152,7 +183,12 @@ class Work:
             live.parted[peer.address] = live.agreed.pop(peer), peer.start_height
         live.elsewhere = {peer for peer in live.elsewhere if not peer.gone}
         new, live.met = [peer for peer in self.pool.ready if peer not in live.met], set(self.pool.ready)
-        return [peer for peer in new if live.parted.get(peer.address) != (tip, peer.start_height)]
+        new = [peer for peer in new if live.parted.get(peer.address) != (tip, peer.start_height)]
+        live.late = {peer for peer in live.late if not peer.gone}
+        if trio.current_time() < live.walk_at:
+            live.late.update(new)
+            return []
+        return new
 
     def no_peer(self) -> Failure:
         """The failure to raise when no peer is left: how the last one was lost in this stay, or that none came."""

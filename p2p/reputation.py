@@ -75,14 +75,20 @@ class Reputation:
         self.expire(now)
         self._shrink()
 
-    def blame(self, address: Address, fault: PeerMisbehaved, now: float) -> Ban | None:
-        """Add the penalty of `fault`; the ban if that is enough for one, else None."""
+    def blame(self, address: Address, fault: PeerMisbehaved, now: float, *, greeted: bool = True) -> Ban | None:
+        """Add the penalty of `fault`; the ban if that is enough for one, else None.
+
+        Args:
+            greeted: it has shown in a handshake that it is a node of this network. Whatever else listens at an address
+                says nothing about its host: else a stranger could have a node banned by telling of another port there.
+        """
         penalty = fault.fault.penalty
         if not penalty:
             return None
+        host, port = _scope(address) if greeted else (_spelt(address), address.port)
         score = self.score(address, now) + penalty
         ban = Ban(now + self._ban_time, fault.fault.code, fault.detail) if score >= BANNED_AT else None
-        self._put(Record(*_scope(address), 0.0 if ban else score, now, ban))
+        self._put(Record(host, port, 0.0 if ban else score, now, ban))
         return ban
 
     def ban(self, host: str, port: int, until: float, now: float, detail: str = "") -> None:
@@ -145,7 +151,8 @@ class Reputation:
     def _shrink(self) -> None:
         while len(self._records) > MOST:
             free = (old for old, other in self._records.items() if other.ban is None)
-            self._drop(next(free, next(iter(self._records))))
+            own = (old for old, other in self._records.items() if other.ban is not None and other.ban.reason != BY_HAND)
+            self._drop(next(free, next(own, next(iter(self._records)))))
 
     def _drop(self, name: tuple[str, int]) -> None:
         del self._records[name]

@@ -70,8 +70,8 @@ def set_peer_key(rows: Session, change: SetPeerKey) -> None:
     """Apply `SetPeerKey`."""
     if len(change.key) != KEY_SIZE:
         raise ValueError(f"a peer key has {KEY_SIZE} bytes, not {len(change.key)}")
-    if peer_key(rows) is not None:
-        raise ValueError("there is a peer key already")
+    if peer_key(rows) not in (None, change.key):
+        raise ValueError("there is another peer key already")
     rows.run("INSERT OR REPLACE INTO peer_key VALUES(1, ?)", (change.key,))
 
 

@@ -26,7 +26,8 @@ def put_reputation(rows: Session, change: PutReputation) -> None:
 
 
 _FORGET = """DELETE FROM reputations WHERE (host, port) IN
-    (SELECT host, port FROM reputations ORDER BY banned_until > ?1 DESC, time DESC, host, port LIMIT -1 OFFSET ?2)"""
+    (SELECT host, port FROM reputations ORDER BY banned_until > ?1 AND reason = 'by-hand' DESC,
+        banned_until > ?1 DESC, time DESC, host, port LIMIT -1 OFFSET ?2)"""
 
 
 def forget_reputation(rows: Session, change: ForgetReputation) -> None:

@@ -170,6 +170,9 @@ class FakePool(Pool):
     async def first_contact(self) -> None:
         await trio.lowlevel.checkpoint()
 
+    async def changed(self) -> None:
+        await trio.sleep_forever()  # nobody comes
+
     def ban(self, peer: Peer, fault: PeerMisbehaved) -> None:
         self.faults[peer] = fault
         peer.gone = str(fault)

@@ -180,6 +180,8 @@ def _why(status: BroadcastStatus, trouble: str) -> str:
     if status.stage is Stage.WAITING:
         return f"waiting, as no peer was found{f' ({trouble})' if trouble else ''}; {later}"
     known = f"announced to {status.announced}, fetched by {status.fetched}, echoed by {status.echoed}"
+    if status.stage is Stage.FETCHED and status.announced == 1:
+        later = f"with one peer nobody can be the echo, --until fetched is all there is; {later}"
     if status.stage is Stage.ANNOUNCED:
         return f"{known}: who was told has it already, or refuses it without a word; {later}"
     return f"{status.stage.value} ({known}); {later}"

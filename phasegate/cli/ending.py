@@ -2,7 +2,7 @@
 
 A command ends by a signal, by a crash of the client, or by a verdict. Fully synced is a verdict with `--once`, as soon
 as the locks that peers announced have their answers, or none was answered for as long as `--linger` says. Trouble is
-one at once, whatever the options, when every given peer is banned: nobody can come back in this run. Otherwise it
+one at once, whatever the options, when every given peer is banned and no other may be searched for. Otherwise it
 is one when nothing was stored for the patience of `--give-up`: with `--once` always, without it only if no peer was
 ever met, because then an address, a port or a network is wrong and nothing would ever happen.
 """
@@ -86,7 +86,8 @@ class Judge:
     def __init__(self, client: Watched, terms: Terms) -> None:
         self._client = client
         self._terms = terms
-        self._met = False
+        marks = client.status.marks  # a store that has got anywhere tells that the network and its peers are right
+        self._met = marks.tip > marks.base
         self._fewest: int | None = None
         self._since = 0.0
 

@@ -117,8 +117,7 @@ def _pardon(reputation: Reputation, host: str, port: int) -> list[Record]:
     from phasegate.p2p.reputation import EVERY_PORT
 
     same = [record for record in reputation.records if Address(record.host, record.port).canonical.host == host]
-    whole = port == EVERY_PORT or any(record.port == EVERY_PORT for record in same)
-    meant = [record for record in same if whole or record.port == port]
+    meant = [record for record in same if port == EVERY_PORT or record.port in (port, EVERY_PORT)]
     for record in meant:
         reputation.unban(record.host, record.port)
     return meant

@@ -212,6 +212,34 @@ async def test_a_full_disk_refuses_a_new_one_and_delays_what_became_of_it(
         assert [row.txid for row in run.client.store.broadcasts()] == [other.txid]
 
 
+async def test_a_refused_one_is_never_announced_though_the_commit_had_landed(
+    world: World, running: Start, autojump_clock: MockClock, chain: GeneratedChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller was told that it failed, and may have signed another: neither this run nor the next one sends it."""
+    talkers, tx = crowd(world, chain, 2), chain.spend_watched()
+    commit, lost = Store.commit, False
+
+    def lose_the_answer(store: Store, batch: Sequence[object]) -> object:
+        done = commit(store, batch)  # type: ignore[arg-type]
+        if lost and any(type(change).__name__ == "PutBroadcast" for change in batch):
+            raise StoreFailed("disk I/O error")
+        return done
+
+    monkeypatch.setattr(Store, "commit", lose_the_answer)
+    async with running(world.config(1, 2)) as run:
+        await run.until("synced")
+        lost = True
+        with pytest.raises(StoreFailed, match="I/O"):
+            await run.client.broadcast(tx.to_bytes())
+        lost = False
+        await trio.sleep(120)
+        assert run.client.store.broadcasts() == []
+    async with running(world.config(1, 2)) as run:
+        await run.until("synced")
+        await trio.sleep(60)
+        assert told_of(talkers, tx) == []
+
+
 async def test_dropped_and_given_again_it_is_kept(
     world: World, running: Start, autojump_clock: MockClock, chain: GeneratedChain
 ) -> None:
@@ -325,16 +353,18 @@ async def test_what_no_node_would_take_is_refused_at_once(
 async def test_the_end_of_the_client_ends_the_waiting(
     world: World, running: Start, autojump_clock: MockClock, chain: GeneratedChain
 ) -> None:
-    """Whoever waits for a transaction gets what is known when the client stops."""
+    """Whoever waits for a transaction is told when the client stops: that is no outcome, and no time-out either."""
     crowd(world, chain, 1)
-    tx, outcomes = chain.spend_watched(), list[BroadcastStatus]()
+    tx, ended = chain.spend_watched(), list[bool]()
     async with trio.open_nursery() as nursery, running(world.config(1)) as run:
 
         async def wait() -> None:
-            outcomes.append(await run.client.broadcast(tx.to_bytes(), until=Stage.MINED, timeout=1e6))
+            with pytest.raises(StoreFailed, match="the client has ended; the transaction is fetched"):
+                await run.client.broadcast(tx.to_bytes(), until=Stage.MINED, timeout=1e6)
+            ended.append(True)
 
         nursery.start_soon(wait)
         await reached(run, tx, Stage.FETCHED)
         await run.client.stop()
-    assert [outcome.stage for outcome in outcomes] == [Stage.FETCHED]
+    assert ended == [True]
     assert trio.current_time() < 1000

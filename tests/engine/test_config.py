@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -82,6 +83,54 @@ def test_any_text_is_an_address_or_a_config_error(text: str) -> None:
         return
     assert 0 < address.port < 65536
     assert Address.parse(str(address), 1) == address
+
+
+@pytest.mark.parametrize(
+    ("figures", "said"),
+    [
+        ({"batch": {"foo": 1}}, "batch has no 'foo', but cfheaders, filters, blocks"),
+        ({"in_flight": {"header": 1}}, "in_flight has no 'header'"),
+        ({"batch": {"filters": 1001}}, "batch[filters] 1001 is more than 1000"),
+        ({"batch": {"filters": 100.5}}, "batch[filters] 100.5 is no whole number"),
+        ({"batch": {"blocks": 0}}, "batch[blocks] 0 is not more than 0"),
+        ({"max_peers": 2.5}, "max_peers 2.5 is no whole number"),
+        ({"max_peers": True}, "max_peers True is no whole number"),
+        ({"idle_timeout": "5"}, "idle_timeout '5' is no number"),
+        ({"idle_timeout": float("nan")}, "idle_timeout nan is not more than 0"),
+        ({"idle_timeout": float("inf")}, "idle_timeout has to be a number"),
+        ({"idle_timeout": 100.0}, "idle_cap 80.0 is less than idle_timeout 100.0"),
+    ],
+)
+def test_figures_with_which_nothing_would_go_on_are_refused(figures: dict[str, Any], said: str) -> None:
+    """In one line that names the figure; what a node would punish is one of them."""
+    with pytest.raises(ConfigError) as refused:
+        Limits(**figures)
+    assert str(refused.value).startswith(f"limits: {said}")
+
+
+def test_figures_that_are_not_given_have_their_defaults() -> None:
+    """Also within the mappings."""
+    limits = Limits(batch={"filters": 100}, rate={"blocks": float("inf")})
+    assert limits.batch == {**Limits().batch, "filters": 100}
+    assert limits.rate["filters"] == Limits().rate["filters"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"dns_seeds": "seed.example"},
+        {"dns_seeds": ("bad name!",)},
+        {"dns_seeds": ("127.0.0.1:99999",)},
+        {"peers": "127.0.0.1:1"},
+        {"watch": SCRIPT},
+        {"connect_only": True},
+        {"proxy": "a b"},
+    ],
+)
+def test_a_configuration_with_which_nobody_is_found_is_refused(wrong: dict[str, Any]) -> None:
+    """Before anything starts."""
+    with pytest.raises(ConfigError):
+        Config.create("simnet", **wrong)
 
 
 def test_a_watch_item_is_an_address_or_script_hex() -> None:

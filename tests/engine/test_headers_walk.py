@@ -88,6 +88,9 @@ class FakePool(Pool):
     async def first_contact(self) -> None:
         await trio.lowlevel.checkpoint()
 
+    async def changed(self) -> None:
+        await trio.sleep_forever()  # nobody comes
+
     def ban(self, peer: Peer, fault: PeerMisbehaved) -> None:
         assert peer is self.peer
         self.fault = fault

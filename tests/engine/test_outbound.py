@@ -186,6 +186,37 @@ async def test_filters_by_old_rules_take_no_place_of_those(
 
 
 @pytest.mark.trio
+@pytest.mark.parametrize("places", [1, 2, 3])
+async def test_few_places_are_no_dead_end_for_filters(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock, places: int
+) -> None:
+    """Who takes the only places, an anchor or not, makes room while nobody serves filters that are of use."""
+    internet, known = Internet(nursery), [at(n) for n in range(12)]
+    internet.add(*known)
+    async with discovering(internet, known, limits=Limits(max_peers=places)) as client:
+        await client.until(places)
+        client.pool.outbound.outdated = set(client.ready)
+        for _ in range(300):
+            client.pool.look_after(Counter())
+            await trio.sleep(1)
+        assert not client.pool.outbound.seeks
+        assert len(client.ready) == places
+
+
+@pytest.mark.trio
+async def test_filters_take_one_place_at_least(nursery: trio.Nursery, autojump_clock: trio.testing.MockClock) -> None:
+    """Also with `filter_peers` of 0: else nodes without filters would take all places, and no filter were ever had."""
+    internet, known = Internet(nursery), [at(n) for n in range(11)]
+    internet.add(*known[:10], services=PLAIN)
+    internet.add(known[10])
+    async with discovering(internet, known[:10], limits=Limits(filter_peers=0)) as client:
+        await client.until(7)
+        client.memory.learn([(known[10], 0)], "dns")
+        await client.until(8)
+        assert not client.pool.outbound.seeks
+
+
+@pytest.mark.trio
 async def test_one_group_gets_one_place(nursery: trio.Nursery, autojump_clock: trio.testing.MockClock) -> None:
     """Whoever owns a whole network of addresses, and tells of all of them, gets no second place."""
     internet = Internet(nursery)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from itertools import pairwise
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -20,7 +21,8 @@ from phasegate.engine.peers import Peer
 from phasegate.engine.pool import Pool
 from phasegate.engine.requests import Ledger, Tally
 from phasegate.engine.seams import compute_inline, inline_seams
-from phasegate.p2p.connection import Connection
+from phasegate.p2p.connection import PIECE, Connection
+from phasegate.p2p.framing import encode_frame
 from phasegate.p2p.messages import (
     CFHeaders,
     ClSig,
@@ -514,3 +516,36 @@ async def test_a_chainlock_of_an_unknown_block_is_a_hint(autojump_clock: trio.te
     async with running({1: node}) as world:
         await node.say(lock)
         assert world.hints == [1]
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("how", ["drop", "hang up"])
+async def test_a_lie_that_is_still_being_read_when_the_peer_is_left_counts(
+    how: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    """To read a large message takes a thread, which nothing can cancel: its failure is the peer's, not the pool's."""
+    world = build({1: Node(), 2: Node()}, (1, 2), Limits())
+
+    async def slowly(fn: Callable[..., Any], /, *args: Any) -> Any:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(5)
+        return fn(*args)
+
+    world.pool.outbound._context = attrs.evolve(
+        world.pool.outbound._context, seams=attrs.evolve(world.pool._seams, compute=cast(Any, slowly))
+    )
+    async with trio.open_nursery() as nursery:
+        await nursery.start(world.pool.run)
+        await trio.testing.wait_all_tasks_blocked()
+        liar = world.peer(1)
+        frame = encode_frame(SIMNET.magic, "block", bytes(2 * PIECE))
+        nursery.start_soon(world.nodes[1].lines[-1]._stream.send_all, frame)
+        await trio.sleep(1)
+        if how == "drop":
+            world.pool.drop(liar, "too slow")
+        else:
+            await world.nodes[1].hang_up()
+        await trio.sleep(10)
+        assert world.ready == [2]
+        assert [ban.reason for ban in world.pool.banned.values()] == ["malformed-message"]
+        nursery.cancel_scope.cancel()

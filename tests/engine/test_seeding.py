@@ -10,7 +10,7 @@ import trio.testing
 
 from phasegate.consensus.params import MAINNET, REGTEST
 from phasegate.engine.config import Address
-from phasegate.engine.seeding import FALL_BACK_AFTER, FIRST_PAUSE, HEAD_START, LONGEST_PAUSE, SEED_TIMEOUT
+from phasegate.engine.seeding import FALL_BACK_AFTER, FIRST_PAUSE, HEAD_START, LONGEST_PAUSE, SEED_TIMEOUT, SOON
 from phasegate.p2p.seeds import built_in
 from tests.peer_internet import PLAIN, Internet, at, discovering
 
@@ -44,10 +44,10 @@ async def test_all_answers_are_taken(nursery: trio.Nursery, autojump_clock: trio
     """IPv4 and IPv6, each once, at the network's port or at the one that is named; not what is no public address."""
     answers = ["11.0.0.1", "2600::1", "127.0.0.1", "11.0.0.1", "rubbish"]
     internet = Internet(nursery, names={SEED: answers, OTHER: ["11.1.0.1"]})
-    async with discovering(internet, dns_seeds=(SEED, f"{OTHER}:1234", "11.2.0.1:77")) as client:
+    async with discovering(internet, dns_seeds=(SEED, f"{OTHER}:1234", "11.2.0.1:7777")) as client:
         await trio.sleep(1)
         known = {entry.address for entry in client.memory.book.entries()}
-        assert known == {at(0), Address("2600::1", MAINNET.port), Address("11.1.0.1", 1234), Address("11.2.0.1", 77)}
+        assert known == {at(0), Address("2600::1", MAINNET.port), Address("11.1.0.1", 1234), Address("11.2.0.1", 7777)}
 
 
 @pytest.mark.trio
@@ -65,16 +65,48 @@ async def test_who_is_known_has_a_head_start(nursery: trio.Nursery, autojump_clo
 
 @pytest.mark.trio
 async def test_rounds_become_rare(nursery: trio.Nursery, autojump_clock: trio.testing.MockClock) -> None:
-    """Hours in vain: the pauses grow to some minutes; a seed that comes to life then brings peers."""
-    internet = Internet(nursery)
+    """Hours of answers that lead nowhere: the pauses grow to some minutes; one that leads on then brings peers."""
+    internet = Internet(nursery, names={SEED: [at(20).host]})
     async with discovering(internet, dns_seeds=(SEED,)) as client:
         await trio.sleep(20_000)
         gaps = [after - before for before, after in pairwise(internet.asked_at)]
-        assert FIRST_PAUSE <= gaps[0] <= 2 * FIRST_PAUSE
-        assert all(LONGEST_PAUSE / 2 <= gap <= LONGEST_PAUSE + 1 for gap in gaps[6:])
+        assert FIRST_PAUSE <= gaps[0] <= 2 * FIRST_PAUSE + FALL_BACK_AFTER
+        assert all(LONGEST_PAUSE / 2 <= gap <= LONGEST_PAUSE + FALL_BACK_AFTER + 1 for gap in gaps[6:])
         internet.add(*[at(n) for n in range(8)])
         internet.names[SEED] = [at(n).host for n in range(8)]
         await client.until(8, within=LONGEST_PAUSE + 30)
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("hours", [2, 24])
+async def test_with_an_empty_book_the_line_is_noticed_in_seconds(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock, hours: int
+) -> None:
+    """First started without a line: however long that lasts, peers are there seconds after it is back."""
+    internet = Internet(nursery, names={SEED: [at(n).host for n in range(8)]}, down=True)
+    internet.add(*[at(n) for n in range(8)])
+    async with discovering(internet, dns_seeds=(SEED,)) as client:
+        await trio.sleep(hours * 3600 + 1.5)
+        internet.down = False
+        await client.until(8, within=SOON + 1)
+
+
+@pytest.mark.trio
+async def test_hurry_has_seeds_asked_but_not_all_the_time(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    """It ends a long pause; who is in a hurry again and again has them asked no more often than a down line has."""
+    internet = Internet(nursery, names={SEED: [at(20).host]})
+    async with discovering(internet, dns_seeds=(SEED,)) as client:
+        await trio.sleep(5000)
+        asked = len(internet.asked)
+        client.pool.reconnect_now()
+        await trio.sleep(1)
+        assert len(internet.asked) == asked + 1
+        for _ in range(600):
+            client.pool.reconnect_now()
+            await trio.sleep(1)
+        assert len(internet.asked) - asked <= 1 + 600 / (SOON / 2)
 
 
 @pytest.mark.trio

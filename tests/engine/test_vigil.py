@@ -166,6 +166,49 @@ async def test_a_stale_tip_looks_further_and_is_content_again(
 
 
 @pytest.mark.trio
+@pytest.mark.parametrize("lacking", ["work", "age"])
+async def test_peers_that_are_all_stuck_are_replaced_while_degraded(
+    tmp_path: Path, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock, lacking: str
+) -> None:
+    """Whoever took all places at a block of the past, the anchors' too, has to let others in, within minutes."""
+    good, stuck = generate(60, 5), generate(40, 5)
+    world = village(nursery, tmp_path, stuck, 8)
+    honest = [place(n) for n in range(11, 17)]
+    world.network.nodes = {**world.network.nodes, **{address: Node(good) for address in honest}}
+    work, age = good.tip.work, START - (good.tip.window[-1][0] + stuck.tip.window[-1][0]) / 2
+    need: dict[str, Any] = {"min_chainwork": work} if lacking == "work" else {"max_tip_age": age}
+    async with world.client(**need) as run:
+        await trio.sleep(30)
+        assert (run.client.state, len(run.client._pool.connected)) == ("degraded", 8)
+        anchors = sorted(run.client._pool.connected, key=lambda peer: peer.ready_at)[:2]
+        run.client._pool.memory.learn([(address, 0) for address in honest], "dns")
+        await settle_with(run, 8, within=600)
+        assert run.client.status.marks.tip == 60
+        assert not set(anchors) & set(run.client._pool.connected)
+        assert run.client._pool.outbound.extra == 0
+
+
+@pytest.mark.trio
+async def test_configured_peers_stay_though_they_are_stuck(
+    tmp_path: Path, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Others come beside them, one after the other, when nobody that was configured has enough work to show."""
+    good, stuck = generate(60, 5), generate(40, 5)
+    world = village(nursery, tmp_path, stuck, 10)
+    world.network.nodes = {**world.network.nodes, place(11): Node(good)}
+    own = tuple([place(n) for n in range(1, 9)])
+    async with world.client(peers=own, min_chainwork=good.tip.work) as run:
+        await trio.sleep(30)
+        named = [peer for peer in run.client._pool.connected if peer.address in own]
+        assert (run.client.state, len(named)) == ("degraded", 8)
+        run.client._pool.memory.learn([(place(11), 0)], "dns")
+        await settle_with(run, 9, within=900)
+        assert run.client.status.marks.tip == 60
+        assert {peer.address for peer in run.client._pool.connected} == {*own, place(11)}
+        assert not [peer.gone for peer in named if "no help" in peer.gone]
+
+
+@pytest.mark.trio
 async def test_the_anchors_are_those_connected_longest(
     tmp_path: Path, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
@@ -213,6 +256,7 @@ def test_what_is_remembered_of_strangers_is_bounded() -> None:
         assert hints.take(at(n), b"old", 0.0)
     assert not hints.take(at(7), b"old", 0.5)
     assert hints.take(at(50), b"new", 0.5)
+    assert not hints.take(at(50), b"new", 0.6)
     hints.forget(b"new")
-    assert len(hints) == 2
-    assert hints.due(b"new", 2.0) == [at(7)]
+    assert len(hints) == 1
+    assert hints.due(b"new", 2.0) == [at(50)]

@@ -26,7 +26,15 @@ pytestmark = pytest.mark.trio
 
 PLAIN = Identity(services=SERVICES & ~Services.HEADERS_COMPRESSED)
 ANSWERS = ["headers", "headers2", "mnlistdiff", "qrinfo", "cfcheckpt", "cfheaders", "cfilter", "block"]
-STAYS_CONNECTED = {("headers2", 1), ("headers2", 2), ("mnlistdiff", 1), ("mnlistdiff", 2), ("cfilter", 2), ("block", 2)}
+STAYS_CONNECTED = {
+    ("headers", 2),
+    ("headers2", 1),
+    ("headers2", 2),
+    ("mnlistdiff", 1),
+    ("mnlistdiff", 2),
+    ("cfilter", 2),
+    ("block", 2),
+}
 """Where a silence is no reason to part, by the answer and the number of peers; there the late reply is counted."""
 
 

@@ -183,3 +183,22 @@ def test_what_was_stored_is_what_is_remembered(taken: list[tuple[str, Address, f
                     stored.pop(name, None)
                 assert set(stored.values()) == set(reputation.records)
         assert all(0 <= record.score < BANNED_AT for record in reputation.records)
+
+
+def test_what_never_greeted_answers_for_its_port_alone() -> None:
+    """Else a stranger could have a node banned by telling of the port where something else listens on its host."""
+    reputation = fresh()
+    ban = reputation.blame(OTHER_PORT, PeerMisbehaved(Fault.WRONG_NETWORK, "SSH"), NOW, greeted=False)
+    assert ban is not None
+    assert reputation.banned(OTHER_PORT, NOW) == ban
+    assert reputation.banned(PUBLIC, NOW) is None
+
+
+def test_a_persons_ban_is_not_pushed_out_by_those_of_liars() -> None:
+    """However many lie, from however many hosts."""
+    reputation = fresh()
+    reputation.ban("8.8.8.8", EVERY_PORT, NOW + DAY, NOW)
+    for number in range(MOST + 10):
+        reputation.blame(Address(f"2a00::{number:x}", 9999), LIE, NOW)
+    assert len(reputation.records) == MOST
+    assert reputation.banned(Address("8.8.8.8", 1), NOW) is not None

@@ -146,7 +146,6 @@ def test_a_batch_that_does_not_fit_the_chain_is_not_remembered_either(store: Sto
         pytest.param(SetAnchors((("192.0.2.1", 1),) * 9), id="nine anchors"),
         pytest.param(SetAnchors((("192.0.2.1", 1), ("", 1))), id="an anchor without a host"),
         pytest.param(SetPeerKey(b"n" * 32), id="a second key"),
-        pytest.param(SetPeerKey(b"k" * 32), id="the same key again"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_its_batch(store: Store, trunk: FakeChain, change: Change) -> None:
@@ -283,3 +282,21 @@ def execute(directory: Path, sql: str) -> list[tuple[object, ...]]:
     found = connection.execute(sql).fetchall()
     connection.close()
     return found
+
+
+def test_the_key_may_be_set_again_to_what_it_is(store: Store) -> None:
+    """A commit whose answer was lost is made again."""
+    store.commit([SetPeerKey(b"k" * 32)])
+    store.commit([SetPeerKey(b"k" * 32)])
+    assert store.peer_key() == b"k" * 32
+
+
+def test_bans_by_hand_are_the_last_to_go(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many liars are banned after them."""
+    monkeypatch.setattr("phasegate.store.reputations.KEPT", 5)
+    store.commit([PutReputation(ReputationRow("8.8.8.8", 0, 0.0, 1.0, 1e9, "by-hand", ""))])
+    for number in range(9):
+        store.commit([PutReputation(ReputationRow(f"11.0.0.{number}", 0, 0.0, 2.0 + number, 1e9, "bad-filter", ""))])
+    hosts = [row.host for row in store.reputations()]
+    assert len(hosts) == 5
+    assert "8.8.8.8" in hosts
