@@ -87,8 +87,9 @@ def test_not_in_time_is_said_with_what_is_known(
     assert outcome.code == 3
     assert outcome.err == (
         f"phasegate broadcast: transaction {tx.txid[::-1].hex()} is fetched "
-        "(announced to 1, fetched by 1, echoed by 0); with one peer nobody can be the echo, --until fetched is all there "
-        "is; it is kept, and every later sync announces it until it is mined\n"
+        "(announced to 1, fetched by 1, echoed by 0); "
+        "with one peer nobody can be the echo, --until fetched is all there is; "
+        "it is kept, and every later sync announces it until it is mined\n"
     )
     assert kept(tmp_path) == [tx.txid]
 
