@@ -27,5 +27,6 @@ $pip install --upgrade "pip >= 25.1"
 $pip install --group pyproject.toml:test "$dist"/phasegate-*.whl
 
 cd "$place"/phasegate-*/
-"$place/venv/bin/pytest" -p no:cacheprovider -m "not soak" -n auto --maxprocesses 4 --dist loadfile \
-    --no-loadscope-reorder "$@"
+workers=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+[ "$workers" -ge 4 ] && workers=4 || workers=$((workers + 1))
+"$place/venv/bin/pytest" -p no:cacheprovider -m "not soak" -n "$workers" --dist loadfile --no-loadscope-reorder "$@"
