@@ -28,6 +28,9 @@ async def lived(directory: Path, seed: int) -> Life:
         await life.until("synced", WITHIN)
         await trio.sleep(300)
         await life.until("synced", WITHIN)
+        with trio.fail_after(120):  # one may just have been lost; its place is taken again
+            while sum(peer.serves_filters for peer in life.client.peers) < 3:
+                await trio.sleep(1)
         check(life)
         return life
 
@@ -42,7 +45,6 @@ def check(life: Life) -> None:
     assert banned <= {Role.LYING, Role.FLOODING}, life.bans  # no honest peer, nor one that is only slow or silent
     assert life.exposed <= set(life.bans), (life.exposed, life.bans)  # every liar that was asked, with its reason
     assert all(ban.reason for ban in life.bans.values())
-    assert sum(peer.serves_filters for peer in client.peers) >= 3
 
 
 @pytest.mark.trio
