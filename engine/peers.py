@@ -7,7 +7,6 @@ allowance (`engine/chatter.py`). What goes out passes a bounded queue with one w
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable
 from enum import Enum
@@ -23,6 +22,7 @@ from phasegate.engine.errors import leaves
 from phasegate.engine.interpreter import Bindings, Interpreter, Post, Step, activity
 from phasegate.engine.keep_alive import KeepAlive
 from phasegate.engine.outgoing import Outgoing
+from phasegate.engine.recovery import backoff
 from phasegate.engine.seams import Seams
 from phasegate.p2p.compressed import max_headers2
 from phasegate.p2p.connection import Connection, ConnectionLost
@@ -299,6 +299,4 @@ def _why(state: str, error: BaseException) -> str:
 
 def reconnect_delay(attempt: int, limits: Limits, seams: Seams, cap: float | None = None) -> float:
     """Seconds before the `attempt`-th reconnection (from 1): doubled up to `cap`, with jitter."""
-    ceiling = limits.reconnect_cap if cap is None else cap
-    ceiling = min(ceiling, limits.reconnect_first * math.pow(2.0, min(attempt - 1, 30)))
-    return ceiling * (0.5 + seams.random.random() / 2)
+    return backoff(attempt, limits.reconnect_first, limits.reconnect_cap if cap is None else cap, seams.random)

@@ -59,8 +59,9 @@ class Prospects:
         """Whether there is somebody else to connect to, or to ask for such."""
         if not self._pool.outbound.discovers:
             return False
-        entries = self._memory.book.entries()
-        return self._pool.seeding.has_sources or any(self._memory.banned(entry.address) is None for entry in entries)
+        if self._pool.seeding.has_sources:
+            return True
+        return any(self._memory.banned(entry.address) is None for entry in self._memory.book.entries())
 
     @property
     def trouble(self) -> str:

@@ -23,7 +23,7 @@ from phasegate.consensus.codec import Reader, u32
 from phasegate.consensus.params import REGTEST, Network, network
 from phasegate.consensus.x11 import x11_many
 
-pytest_plugins = ("tests.simulated_world",)
+pytest_plugins = ("tests.simulated_world", "tests.faulty_disk")
 
 LOOK_UPS = ("socket.getaddrinfo", "socket.gethostbyname")
 LOCAL_NAMES = ("localhost", "", None)

@@ -180,6 +180,23 @@ class Run:
         await trio.testing.wait_all_tasks_blocked()
 
 
+@asynccontextmanager
+async def attended(client: Client, told: list[Event]) -> AsyncIterator[None]:
+    """A client that runs for the length of the block, with whatever it tells in `told`."""
+    events = client.events(100_000)
+
+    async def listen() -> None:
+        async for event in events:
+            told.append(event)  # noqa: PERF401 - the list is read while this goes on
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(listen)
+        await nursery.start(client.run)
+        yield
+        if client.state not in ("failed", "stopped"):
+            await client.stop()
+
+
 Start = Callable[[Config], Any]
 
 
@@ -210,19 +227,8 @@ def runner(world: World) -> Start:
         def now() -> float:
             return START + trio.current_time()
 
-        client = Client(config, inline_seams(1, world.open_stream, now))
-        run = Run(client)
-        events = client.events(100_000)
-
-        async def listen() -> None:
-            async for event in events:
-                run.told.append(event)
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(listen)
-            await nursery.start(client.run)
+        run = Run(Client(config, inline_seams(1, world.open_stream, now)))
+        async with attended(run.client, run.told):
             yield run
-            if client.state not in ("failed", "stopped"):
-                await client.stop()
 
     return start

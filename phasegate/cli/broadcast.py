@@ -58,8 +58,7 @@ def broadcast(
         from phasegate.engine.config import Config, Devnet
 
         raw = _transaction(transaction)
-        if not 0 <= timeout < float("inf"):
-            raise ConfigError(f"--timeout {timeout} is no number of seconds")
+        timeout = options.seconds("--timeout", timeout)
         if until not in STAGES:
             raise ConfigError(f"--until {until!r} is none of {', '.join(STAGES)}")
         config = Config.create(

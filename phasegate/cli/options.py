@@ -95,6 +95,17 @@ HIGHEST = (1 << 31) - 1
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line, nothing else on standard out.")]
 
 
+def seconds(name: str, value: float) -> float:
+    """The seconds given for the option `name`.
+
+    Raises:
+        ConfigError: `value` is below 0, infinite or no number.
+    """
+    if not 0 <= value < float("inf"):
+        raise ConfigError(f"{name} {value} is no number of seconds")
+    return value
+
+
 def refuse_without_sources(config: Config) -> None:
     """Refuse a configuration in which no peer could ever be found.
 

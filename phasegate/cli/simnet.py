@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from phasegate.cli.refusal import Code, refuse
-from phasegate.cli.simnet_options import DEFAULT_BLOCKS, DEFAULT_HOST, DEFAULT_PORT, DEFAULT_SEED, Options
+from phasegate.cli.simnet_options import (
+    DEFAULT_BLOCKS,
+    DEFAULT_HOST,
+    DEFAULT_PORT,
+    DEFAULT_SEED,
+    MANNERS,
+    Options,
+)
 from phasegate.engine.errors import ConfigError
 from phasegate.p2p.simnet import CannotServe
 
@@ -128,16 +135,6 @@ def _node(options: Options, chain: SimulatedChain, log: RequestLog | None) -> No
     from phasegate.p2p.simnet.lies import Lie
     from phasegate.p2p.simnet.node import Node
 
-    alike = (
-        "refuse_getaddr",
-        "announce_by",
-        "delay",
-        "trickle",
-        "stall_after",
-        "hang_up_after",
-        "silent",
-        "refuse_txs",
-    )
     return Node(
         chain,
         log=log,
@@ -146,7 +143,7 @@ def _node(options: Options, chain: SimulatedChain, log: RequestLog | None) -> No
         locks=not options.no_locks,
         known=tuple([_known(text, chain.network.port) for text in options.known or ()]),
         share=CORE_SHARE if options.share is None else options.share,
-        **{name: getattr(options, name) for name in alike},
+        **{name: getattr(options, name) for name in MANNERS},
     )
 
 

@@ -66,9 +66,7 @@ class Options:
         return int(index), int(of)
 
 
-_OF_ONE_NODE = (
-    "mine_every",
-    "known",
+MANNERS = (
     "refuse_getaddr",
     "announce_by",
     "delay",
@@ -77,10 +75,9 @@ _OF_ONE_NODE = (
     "hang_up_after",
     "silent",
     "refuse_txs",
-    "no_locks",
-    "lie",
-    "flood",
 )
+"""Options that are fields of a `Node` of the same name."""
+_OF_ONE_NODE = ("mine_every", "known", *MANNERS, "no_locks", "lie", "flood")
 """Options that say what a single node is like; on an internet chance decides that."""
 
 

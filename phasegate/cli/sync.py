@@ -10,7 +10,6 @@ import typer
 
 from phasegate.cli import options
 from phasegate.cli.refusal import refusals
-from phasegate.engine.errors import ConfigError
 
 if TYPE_CHECKING:
     from phasegate.cli.ending import Terms
@@ -114,7 +113,7 @@ def sync(
             trusted_header=trusted_header,
             birthday=birthday,
             min_chainwork=options.chainwork(min_chainwork),
-            max_tip_age=None if max_tip_age is None else _seconds("--max-tip-age", max_tip_age),
+            max_tip_age=None if max_tip_age is None else options.seconds("--max-tip-age", max_tip_age),
         )
         raise typer.Exit(run(_with_scripts(config, watch_file), _terms(once, give_up, linger), as_json))
 
@@ -122,14 +121,8 @@ def sync(
 def _terms(once: bool, give_up: float | None, linger: float) -> Terms:
     from phasegate.cli.ending import Terms
 
-    patience = GIVE_UP if give_up is None else _seconds("--give-up", give_up)
-    return Terms(once, patience, _seconds("--linger", linger))
-
-
-def _seconds(name: str, value: float) -> float:
-    if not 0 <= value < float("inf"):
-        raise ConfigError(f"{name} {value} is no number of seconds")
-    return value
+    patience = GIVE_UP if give_up is None else options.seconds("--give-up", give_up)
+    return Terms(once, patience, options.seconds("--linger", linger))
 
 
 def _with_scripts(config: Config, watch_file: Path | None) -> Config:

@@ -26,10 +26,9 @@ from phasegate.store import (
     StoreFailed,
     StoreLocked,
     Watermarks,
-    database,
 )
+from tests.faulty_disk import Disk
 from tests.simulated_world import small_chain
-from tests.store.conftest import Disk, FaultyVFS
 
 if TYPE_CHECKING:
     from phasegate.engine.work import Work
@@ -287,17 +286,6 @@ async def test_a_disk_that_fails_a_recovery_degrades(
 
 
 # -- SQLite's own errors, from a disk below it ----------------------------------------------------------------------
-
-
-@pytest.fixture
-def faulty(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
-    """A disk under SQLite that fails at a chosen operation, and with every one after it."""
-    plan, connect = Disk(), database._connect
-    vfs = FaultyVFS("faulty", plan)
-    monkeypatch.setattr(database, "_connect", lambda path, _: connect(path, "faulty"))
-    yield plan
-    plan.disarm()
-    vfs.unregister()
 
 
 @pytest.mark.parametrize("fail_at", [1, 2, 5, 9, 17, 30, 45, 70, 100, 140])

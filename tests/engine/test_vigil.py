@@ -31,7 +31,7 @@ from phasegate.p2p.simnet.greeting import SERVICES
 from phasegate.p2p.simnet.memory_network import MemoryNetwork
 from phasegate.p2p.simnet.node import Node
 from tests.peer_internet import at
-from tests.simulated_world import START, Run, Tapped, small_chain
+from tests.simulated_world import START, Run, Tapped, attended, small_chain
 
 
 def place(number: int) -> Address:
@@ -62,17 +62,9 @@ class Village:
         seeds = tuple([str(place(n)) for n in (1, 2)])
         config = Config(SIMNET, dns_seeds=seeds, datadir=self.directory, limits=limits, check_facts=True, **settings)
         client = Client(config, inline_seams(1, self.open_stream, self.now))
-        run, events = Run(client), client.events(100_000)
-
-        async def listen() -> None:
-            async for event in events:
-                run.told.append(event)
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(listen)
-            await nursery.start(client.run)
+        run = Run(client)
+        async with attended(client, run.told):
             yield run
-            await client.stop()
 
 
 def village(nursery: trio.Nursery, directory: Path, chain: GeneratedChain, count: int, kind: Any = Node) -> Village:

@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
 import pytest
 from trio.testing import MockClock
 
-from phasegate.store import AppendJournal, Change, Store, Watermarks, database
+from phasegate.store import AppendJournal, Change, Store, Watermarks
+from tests.faulty_disk import Disk
 from tests.field_bugs.fresh_clients import is_complete, nobody_is_blamed, same_as_fresh
 from tests.simulated_world import small_chain
-from tests.store.conftest import Disk, FaultyVFS
 
 if TYPE_CHECKING:
     from tests.simulated_world import Start, World
 
 pytestmark = pytest.mark.trio
-
-
-@pytest.fixture
-def faulty(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
-    """A disk under SQLite that fails when it is told to."""
-    disk, connect = Disk(), database._connect
-    vfs = FaultyVFS("faulty", disk)
-    monkeypatch.setattr(database, "_connect", lambda path, _: connect(path, "faulty"))
-    yield disk
-    disk.disarm()
-    vfs.unregister()
 
 
 @attrs.define

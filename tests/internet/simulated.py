@@ -21,7 +21,7 @@ from phasegate.p2p.reputation import Ban
 from phasegate.p2p.simnet.generated import GeneratedChain, generate
 from phasegate.p2p.simnet.internet import Counts, Manner, Population, Role
 from tests.internet.cut_network import Line
-from tests.simulated_world import START
+from tests.simulated_world import START, attended
 
 SEED_NAME = "seed.example"
 
@@ -129,15 +129,6 @@ async def living(
             inline_seams(seed, line.open_stream, now, resolve=resolve),
         )
         life = Life(client, population, line)
-        events = client.events(100_000)
-
-        async def listen() -> None:
-            async for event in events:
-                life.told.append(event)
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(listen)
-            await nursery.start(client.run)
+        async with attended(client, life.told):
             yield life
-            await client.stop()
         world.cancel_scope.cancel()

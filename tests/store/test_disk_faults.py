@@ -32,7 +32,8 @@ from phasegate.store import (
 from tests.store.store_model import commitment
 
 if TYPE_CHECKING:
-    from tests.store.conftest import Disk, FakeChain
+    from tests.faulty_disk import Disk
+    from tests.store.conftest import FakeChain
 
 AT_MOST = 3000
 

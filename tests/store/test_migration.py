@@ -39,7 +39,8 @@ from tests.store.old_schemas import SCHEMAS, written_by_schema
 from tests.store.store_model import commitment
 
 if TYPE_CHECKING:
-    from tests.store.conftest import Disk, FakeChain
+    from tests.faulty_disk import Disk
+    from tests.store.conftest import FakeChain
 
 OURS, COIN = b"ours", OutPoint(b"\1" * 32, 0)
 SPENDER = b"\2" * 32

@@ -71,7 +71,7 @@ from tests.store.remembered_model import CHANGES
 from tests.store.store_model import Model, commitment
 
 if TYPE_CHECKING:
-    from tests.store.conftest import Disk
+    from tests.faulty_disk import Disk
 
 SCRIPTS = tuple(b"script %d" % i for i in range(4))
 COUNTS = st.sampled_from([1, 1, 2, 3, 5, 7, 19, 20, 21, 39, 40, 41, 60, 85])
