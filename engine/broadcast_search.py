@@ -6,22 +6,21 @@ blocks, when nothing else goes on, and has those that match fetched by another w
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from contextlib import suppress
 
 import trio
 
 from phasegate.consensus.filters import match_filters
 from phasegate.engine.broadcasts import LOOK_EVERY, Broadcasts
 from phasegate.engine.work import Work
-from phasegate.store import Change, SearchBlocks
+from phasegate.store import Change, SearchBlocks, StoreFailed
 
 BACK = 1000
 """Blocks that are searched, about two days of them."""
 
 
-async def search_back(
-    work: Work, broadcasts: Broadcasts, synced: Callable[[], bool], walk: Callable[[], Awaitable[None]]
-) -> None:
+async def search_back(work: Work, broadcasts: Broadcasts, synced: Callable[[], bool], walk: Callable[[], None]) -> None:
     """Search until cancelled, whenever the client is `synced` and there is something to search for.
 
     Args:
@@ -30,8 +29,9 @@ async def search_back(
     while True:
         await broadcasts.wished()
         await trio.sleep(LOOK_EVERY)
-        if synced() and broadcasts.unsearched and await _search(work, broadcasts):
-            await walk()
+        with suppress(StoreFailed):  # a disk that refuses is tried again
+            if synced() and broadcasts.unsearched and await _search(work, broadcasts):
+                walk()
 
 
 async def _search(work: Work, broadcasts: Broadcasts) -> bool:

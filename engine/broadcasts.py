@@ -16,6 +16,7 @@ when the client is synced (`engine/broadcast_search.py`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import attrs
 import trio
@@ -132,7 +133,7 @@ class Broadcasts:
     def _stored_block(self, txid: bytes) -> tuple[int, bytes] | None:
         """Where a transaction of watched scripts is known to be mined."""
         store = self._writer.store
-        height = next((found.height for found in store.transactions() if found.txid == txid), None)
+        height = store.transaction_height(txid)
         return None if height is None else (height, store.hash_at(height))
 
     async def drop(self, txid: bytes) -> None:
@@ -257,7 +258,8 @@ class Broadcasts:
             self._stirred = trio.Event()
             if trio.current_time() >= looked + LOOK_EVERY:
                 looked = trio.current_time()
-                self._look_for_ends()
+                with suppress(StoreFailed):  # a disk that refuses is asked again
+                    self._look_for_ends()
             if not resting():
                 self._relay.announce(self._open, pool.connected)
             self._relay.go_on()

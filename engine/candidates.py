@@ -145,7 +145,7 @@ class Candidates:
         return [suits, may_suit]
 
     def _can_reach(self, address: Address) -> bool:
-        """Onion addresses take a proxy; I2P and CJDNS addresses are only passed on."""
+        """Onion addresses take a proxy; I2P and CJDNS addresses are not connected to."""
         kind = address.kind
         return self._config.proxy is not None if kind is Kind.TORV3 else kind not in (Kind.I2P, Kind.CJDNS)
 

@@ -12,7 +12,7 @@ is closed with everything committed that was handed over.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import cast
 
 import trio
@@ -142,24 +142,30 @@ class Client(Inquiry):
         """
         self.last_progress = trio.current_time()
         try:
+            await self._run_to_the_end(task_status)
+        finally:
+            self.broadcasting.end()  # who waits may end everything by its error, so damage is repaired before
+
+    async def _run_to_the_end(self, task_status: trio.TaskStatus[Client]) -> None:
+        crash: Exception | None = None
+        try:
             with unwrapped():
                 await self._run(task_status)
-        except StoreError as broken:
-            raise ClientFailed(str(broken)) from broken
+        except StoreError as broken:  # met beside the phases; damage is repaired all the same
+            crash = broken
         finally:
             self._ended = True
             await self._close()
-        if (crash := self._bindings.crashed) is not None:
+        if (crash := crash or self._bindings.crashed) is not None:
             raise ClientFailed(f"{crash}{await self._repair(crash)}") from crash
 
     async def _close(self) -> None:
         """Store what is known of peers, end the events, and give the store back."""
         try:
-            with trio.CancelScope(shield=True):
+            with trio.CancelScope(shield=True), suppress(StoreError):  # hearsay must not hide how the run ended
                 await self._pool.memory.save()
         finally:
             self._events.end()
-            self.broadcasting.end()
             self._store.close()
 
     async def _repair(self, crash: Exception) -> str:
@@ -192,8 +198,8 @@ class Client(Inquiry):
             await self._interpreter.ended.wait()
             nursery.cancel_scope.cancel()
 
-    async def _walk_for_broadcasts(self) -> None:
-        await self._interpreter.post("rewalk", "a stored block may have a transaction that is being broadcast")
+    def _walk_for_broadcasts(self) -> None:
+        self._interpreter.post_nowait("rewalk", "a stored block may have a transaction that is being broadcast")
 
     def _received(self, before: Watermarks, after: Watermarks) -> None:
         now = trio.current_time()

@@ -228,13 +228,13 @@ class Outbound:
         own = [address for address in self._config.peers if self._pool.counts_upon(address)]
         lines = [self._lines.get(address) for address in own]
         serving = [peer for peer in lines if peer is None or not peer.was_ready or self.serves_filters(peer)]
-        places = max(self._limits.max_peers + self.extra - len(own), self._filter_places - len(serving))
+        places = max(self._limits.max_peers + self.extra - len(own), self.filter_places - len(serving))
         return places - sum(peer.role is Role.OUTBOUND and not peer.gone for peer in self._lines.values())
 
     # -- peers with compact filters ------------------------------------------------------------------------------
 
     @property
-    def _filter_places(self) -> int:
+    def filter_places(self) -> int:
         """How many peers are to serve compact filters: one at least, for without it no filter is had."""
         return max(1, min(self._limits.filter_peers, self._limits.max_peers)) if self._config.filters else 0
 
@@ -251,14 +251,14 @@ class Outbound:
     @property
     def lacks_filters(self) -> int:
         """How many peers with compact filters are missing."""
-        return max(0, self._filter_places - sum(map(self.serves_filters, self._pool.connected)))
+        return max(0, self.filter_places - sum(map(self.serves_filters, self._pool.connected)))
 
     def keeps_place(self, peer: Peer) -> bool:
         """Whether a peer out of the book may stay: the last places are for those that serve filters."""
         if peer.role is not Role.OUTBOUND or not self._config.filters or self.serves_filters(peer):
             return True
         others = [one for one in self._pool.connected if not self.serves_filters(one) and one is not peer]
-        return len(others) < self._limits.max_peers + self.extra - self._filter_places
+        return len(others) < self._limits.max_peers + self.extra - self.filter_places
 
     def takes_guest(self, peer: Peer) -> bool:
         """Whether a peer that gets no place is of use all the same: it may know whom we search for."""

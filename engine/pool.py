@@ -114,7 +114,7 @@ class Pool:
         most = limits.max_peers + self.outbound.extra
         first, rest = peers[:most], peers[most:]
         serves = self.outbound.serves_filters
-        missing = limits.filter_peers - sum(map(serves, first)) if self._config.filters else 0
+        missing = self.outbound.filter_places - sum(map(serves, first))
         return first + [peer for peer in rest if serves(peer)][: max(0, missing)]
 
     @property

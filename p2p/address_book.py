@@ -275,11 +275,12 @@ class AddressBook:
         self._entries.put(attrs.evolve(entry, in_tried=False))
 
     def _resettle(self, entry: Entry) -> None:
-        tried = self._places.tried(entry.address)
-        if entry.in_tried and entry.succeeded and self._tried.at(tried) is None:
-            self._tried.put(tried, entry.address)
-            self._entries.put(entry)
-            return
+        if entry.in_tried and entry.succeeded:
+            tried = self._places.tried(entry.address)
+            if self._tried.at(tried) is None:
+                self._tried.put(tried, entry.address)
+                self._entries.put(entry)
+                return
         table, place = self._new_place(entry)
         if table.at(place) is None:
             table.put(place, entry.address)

@@ -86,7 +86,8 @@ class Reputation:
         if not penalty:
             return None
         host, port = _scope(address) if greeted else (_spelt(address), address.port)
-        score = self.score(address, now) + penalty
+        known = self._records.get((host, port))
+        score = penalty if known is None else self._left(known, now) + penalty
         ban = Ban(now + self._ban_time, fault.fault.code, fault.detail) if score >= BANNED_AT else None
         self._put(Record(host, port, 0.0 if ban else score, now, ban))
         return ban

@@ -28,7 +28,8 @@ def put_broadcast(rows: Session, change: PutBroadcast) -> None:
         raise ValueError(f"{len(row.raw)} bytes named {row.txid[::-1].hex()} ({row.state}) are nothing to broadcast")
     values = (*attrs.astuple(row), checksum(row.txid, row.raw))
     rows.run("INSERT OR REPLACE INTO broadcasts VALUES(?, ?, ?, ?, ?, ?)", values)
-    rows.run(_FORGET, (KEPT,))
+    if rows.run("SELECT count(*) FROM broadcasts")[0][0] > KEPT:
+        rows.run(_FORGET, (KEPT,))
 
 
 _FORGET = """DELETE FROM broadcasts WHERE txid IN

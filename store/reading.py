@@ -197,6 +197,11 @@ class Reading:
         with self._database.snapshot() as rows:
             return wallet.transactions(rows, after)
 
+    def transaction_height(self, txid: bytes) -> int | None:
+        """The height of the found transaction `txid` (32 bytes, wire order); None if it was not found."""
+        with self._database.snapshot() as rows:
+            return wallet.transaction_height(rows, txid)
+
     def balances(self) -> dict[bytes, int]:
         """Every watched script with the sum of its unspent coins, in duffs."""
         with self._database.snapshot() as rows:

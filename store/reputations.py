@@ -22,7 +22,8 @@ def put_reputation(rows: Session, change: PutReputation) -> None:
         raise ValueError(f"this is no reputation to remember: {row}")
     row = attrs.evolve(row, detail=row.detail[:DETAIL_LENGTH])
     rows.run("INSERT OR REPLACE INTO reputations VALUES(?, ?, ?, ?, ?, ?, ?)", attrs.astuple(row))
-    rows.run(_FORGET, (row.time, KEPT))
+    if rows.run("SELECT count(*) FROM reputations")[0][0] > KEPT:
+        rows.run(_FORGET, (row.time, KEPT))
 
 
 _FORGET = """DELETE FROM reputations WHERE (host, port) IN

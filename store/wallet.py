@@ -74,6 +74,12 @@ _FORGET_COINLESS = """DELETE FROM transactions AS t
     AND NOT EXISTS (SELECT 1 FROM coins WHERE spent_by = t.txid)"""
 
 
+def transaction_height(rows: Session, txid: bytes) -> int | None:
+    """The height of the found transaction `txid` (32 bytes, wire order); None if it was not found."""
+    found = rows.run("SELECT height FROM transactions WHERE txid = ?", (txid,))
+    return found[0][0] if found else None
+
+
 def mark_matched(rows: Session, chain: ChainMarks, change: MarkMatched) -> None:
     """Apply `MarkMatched`."""
     _refuse_unfit(rows, chain, change)

@@ -140,7 +140,7 @@ def is_over(work: Work) -> bool:
     here = {peer.address for peer in candidates(work)}
     if here & opinions.dissenting:
         return False
-    liars = bool(opinions.dissenting) and all(address in work.pool.banned for address in opinions.dissenting)
+    liars = bool(opinions.dissenting) and all(work.pool.memory.banned(address) for address in opinions.dissenting)
     return liars or len(here & work.live.settled) > 1
 
 

@@ -48,6 +48,7 @@ class MemoryNetwork:
         if address not in self.nodes:
             raise ConnectionRefusedError(errno.ECONNREFUSED, f"nothing listens at {address}")
         ours, theirs = pipe()
+        self._open.append(theirs)
         self.nursery.start_soon(self._serve, self.nodes[address], theirs)
         return ours
 
@@ -62,7 +63,6 @@ class MemoryNetwork:
         self._down = False
 
     async def _serve(self, node: Node, stream: PipeEnd) -> None:
-        self._open.append(stream)
         try:
             await node.handle(stream)
         finally:

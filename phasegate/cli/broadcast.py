@@ -138,8 +138,14 @@ class _Sent:
 
     async def verdict(self) -> Ending:
         """Broadcast, and wait; not for peers that cannot come."""
+        from phasegate.cli.ending import Ending
+        from phasegate.engine.broadcasts import BroadcastLimit
+
         endings: list[Ending] = []
-        await self.client.broadcast(self.raw, timeout=0.0)
+        try:
+            await self.client.broadcast(self.raw, timeout=0.0)
+        except BroadcastLimit as limit:
+            return Ending(self.client.state, str(limit), Code.DEGRADED)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._give_up, endings, nursery.cancel_scope)
             status = await self.client.broadcast(self.raw, until=self.until, timeout=self.timeout)

@@ -119,7 +119,7 @@ def _pardon(reputation: Reputation, host: str, port: int) -> list[Record]:
     same = [record for record in reputation.records if Address(record.host, record.port).canonical.host == host]
     meant = [record for record in same if port == EVERY_PORT or record.port in (port, EVERY_PORT)]
     for record in meant:
-        reputation.unban(record.host, record.port)
+        reputation.unban(record.host, port)
     return meant
 
 

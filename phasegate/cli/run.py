@@ -168,7 +168,9 @@ async def _first_of(client: Client, judge: Verdict, interrupted: trio.Event) -> 
 
 
 def _failure(group: BaseExceptionGroup[ClientFailed | StoreError]) -> Ending:
-    error = leaves(group)[0]
+    errors = leaves(group)
+    # the client knows what was repaired; that it has ended is only what others saw of it
+    error = next((one for one in errors if isinstance(one, ClientFailed)), errors[0])
     causes = [error, *([] if error.__cause__ is None else leaves(error.__cause__))]
     of_store = any(isinstance(cause, StoreError) for cause in causes)
     return Ending("failed", str(error), Code.STORE if of_store else Code.FAILED)

@@ -126,13 +126,17 @@ def _check_internet(options: Options) -> None:
         if options.part is not None:
             raise ConfigError("--part needs --internet")
         return
-    if given := [name for name in _OF_ONE_NODE if getattr(options, name)]:
+    if given := [name for name in _OF_ONE_NODE if _is_given(name, getattr(options, name))]:
         raise ConfigError(f"--internet cannot be combined with {_flag(given[0])}")
     if options.host != DEFAULT_HOST:
         raise ConfigError("--internet cannot be combined with --host: every node has an address of its own")
     if options.port == 0:
         raise ConfigError("the nodes of an internet tell each other's port: it cannot be 0")
     _ = options.parts
+
+
+def _is_given(name: str, value: object) -> bool:
+    return value is not None if name == "stall_after" else bool(value)  # 0 answers are some
 
 
 def _flag(name: str) -> str:

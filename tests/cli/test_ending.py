@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Callable
+from typing import cast
 
 import attrs
 import pytest
 import trio
 from trio.testing import MockClock
 
+from phasegate.cli.broadcast import _Sent
 from phasegate.cli.ending import Ending, Judge, Terms
 from phasegate.cli.refusal import Code
+from phasegate.cli.run import _failure
+from phasegate.engine.broadcast_stages import Stage
+from phasegate.engine.broadcasts import BroadcastLimit
+from phasegate.engine.client import Client, ClientFailed
 from phasegate.engine.inquiry import Status
-from phasegate.store import Watermarks
+from phasegate.store import StoreCorrupt, StoreFailed, Watermarks
 
 MARKS = Watermarks(0, 0, b"", 0, None, b"", -1, b"", -1, -1, 0, 0, 0)
 
@@ -154,3 +161,24 @@ async def test_a_walk_for_a_lock_is_not_counted_as_waiting(autojump_clock: MockC
         ending, seconds = await judged(client, once=True)
     assert ending == Ending("synced", "", Code.SYNCED)
     assert seconds == pytest.approx(25.0, abs=0.2)
+
+
+@pytest.mark.trio
+async def test_one_broadcast_too_many_ends_with_its_reason() -> None:
+    """The limit is a sentence, not a traceback."""
+    client = Pretender(state="synced")
+
+    async def broadcast(*_: object, **__: object) -> None:
+        raise BroadcastLimit("1000 transactions are being broadcast already")
+
+    sent = _Sent(cast(Client, Namespace(state=client.state, broadcast=broadcast)), b"", Stage.ECHOED, 60.0)
+    ending = await sent.verdict()
+    assert ending == Ending("synced", "1000 transactions are being broadcast already", Code.DEGRADED)
+
+
+def test_what_the_client_tells_of_its_end_comes_before_what_others_saw_of_it() -> None:
+    """It knows what was repaired; who waited for it knows only that it has ended."""
+    damage = ClientFailed("filters 20..20 are damaged; told, start again")
+    damage.__cause__ = StoreCorrupt("filters 20..20 are damaged")
+    ending = _failure(ExceptionGroup("both", [StoreFailed("the client has ended"), damage]))
+    assert ending == Ending("failed", str(damage), Code.STORE)

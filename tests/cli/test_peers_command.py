@@ -207,6 +207,15 @@ def test_where_no_store_can_be_had_it_says_so(run: Run, place: Path, command: tu
     assert "in use" in outcome.err
 
 
+def test_a_pardon_of_one_port_leaves_the_others(peers: Run) -> None:
+    """What holds for the port is lifted, and that is said: its own ban, and that of its whole host."""
+    for given in ("127.0.0.1", "127.0.0.1:9998", "127.0.0.1:9999"):
+        assert peers("ban", given).code == 0
+    outcome = peers("unban", "127.0.0.1:9999")
+    assert sorted(line.split()[0] for line in outcome.out.splitlines()) == ["127.0.0.1", "127.0.0.1:9999"]
+    assert set(banned(peers("--json"))) == {"127.0.0.1:9998"}
+
+
 def test_a_liar_is_banned_listed_and_tried_again_after_a_pardon(run: Run, start_node: Run, tmp_path: Path) -> None:
     """`sync` bans it, `peers` lists it with its reason, the next `sync` does not connect, `unban` lets it."""
     liar = start_node("--blocks", "120", "--seed", "11", "--lie", "wrong-pow")

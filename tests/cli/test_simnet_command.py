@@ -7,15 +7,17 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from phasegate.consensus.params import REGTEST, SIMNET
-from phasegate.p2p.framing import FrameDecoder, encode_frame
+from phasegate.p2p.framing import Frame, FrameDecoder, encode_frame
 from phasegate.p2p.handshake import our_version
 from phasegate.p2p.messages import AddrV2, CmpctBlock, decode
 from phasegate.p2p.simnet.generated import generate
@@ -117,6 +119,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         (("--part", "1/2"), "--part needs --internet"),
         (("--internet", "--part", "3/2"), "--part 3/2 is not K/N"),
         (("--internet", "--lie", "wrong-pow"), "--internet cannot be combined with --lie"),
+        (("--internet", "--stall-after", "0"), "--internet cannot be combined with --stall-after"),
         (("--internet", "--host", "127.0.0.2"), "--internet cannot be combined with --host"),
         (("--internet", "--port", "0"), "it cannot be 0"),
     ],
@@ -173,6 +176,19 @@ def asked(port: int, command: str, payload: bytes, answer: str) -> bytes:
         return frame.payload
 
 
+def heard(port: int, command: str, payload: bytes) -> Iterator[Frame]:
+    """All frames that come after a handshake and a request, until the node hangs up."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30.0) as peer:
+        version = our_version(nonce=1, time=0).to_payload(70240)
+        for name, data in (("version", version), ("sendaddrv2", b""), ("verack", b""), (command, payload)):
+            peer.sendall(encode_frame(SIMNET.magic, name, data))
+        decoder = FrameDecoder(SIMNET.magic)
+        while data := peer.recv(65536):
+            decoder.receive_data(data)
+            while (frame := decoder.next_frame()) is not None:
+                yield frame
+
+
 def test_a_node_tells_what_it_was_told_to() -> None:
     """--known and --share: addresses come back in an addrv2, the port of the network where none was given."""
     with node("--blocks", "5", "--known", "10.1.2.3", "--known", "[2001:db8::7]:99", "--share", "100") as (_, line):
@@ -184,10 +200,22 @@ def test_a_node_tells_what_it_was_told_to() -> None:
 
 def test_a_node_of_many_vices_still_answers_among_them() -> None:
     """--flood, --trickle, --delay and --hang-up-after together: an answer comes, between junk, before the end."""
-    vices = ("--flood", "ping,unknown", "--trickle", "20000", "--delay", "0.1", "--hang-up-after", "20")
+    vices = ("--flood", "ping,unknown", "--trickle", "20000", "--delay", "0.5", "--hang-up-after", "5")
     with node("--blocks", "20", "--refuse-getaddr", "--refuse-txs", *vices) as (_, line):
         locator = (70240).to_bytes(4, "little") + b"\x01" + bytes(64)
-        assert len(asked(line["port"], "getheaders", locator, "headers")) == 1 + 81 * 20
+        begun, junk = time.monotonic(), list[str]()
+        frames = heard(line["port"], "getheaders", locator)
+        while (frame := next(frames)).command != "headers":
+            junk.append(frame.command)
+        assert len(frame.payload) == 1 + 81 * 20
+        assert time.monotonic() - begun >= 0.5
+        more = list(takewhile(lambda _: time.monotonic() - begun < 20, frames))
+        taken = time.monotonic() - begun
+        junk += [frame.command for frame in more]
+        assert junk.count("ping") > 10  # every node sends one
+        assert len([command for command in junk if command.startswith("x")]) > 10
+        assert 5 <= taken < 20
+        assert sum(len(frame.payload) for frame in more) <= 20_000 * taken
 
 
 def test_a_growing_node_mines_and_tells() -> None:
@@ -195,7 +223,13 @@ def test_a_growing_node_mines_and_tells() -> None:
     with node("--blocks", "20", "--mine-every", "0.3", "--announce-by", "cmpctblock") as (_, line):
         message = decode("cmpctblock", asked(line["port"], "ping", bytes(8), "cmpctblock"), 70240)
         assert isinstance(message, CmpctBlock)
-        assert message.header.prev != bytes(32)
+        chain = generate(20, 1)
+        assert line["tip"] == chain.tip_hash[::-1].hex()
+        while message.header.prev != chain.tip_hash:
+            assert chain.height < 200, "it follows no tip of this chain"
+            chain.extend(1)
+        chain.extend(1)
+        assert message.header.hash == chain.tip_hash
 
 
 def test_an_internet_is_served_in_parts() -> None:

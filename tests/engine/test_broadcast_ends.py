@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
@@ -12,8 +14,10 @@ from trio.testing import MockClock
 from phasegate.engine.broadcast_keeping import Keeping
 from phasegate.engine.broadcast_stages import Stage
 from phasegate.engine.broadcasts import DEEP, KEPT
+from phasegate.engine.client import ClientFailed
+from phasegate.engine.errors import leaves
 from phasegate.p2p.simnet.generated import GeneratedChain, generate
-from phasegate.store import BroadcastRow, PutBroadcast
+from phasegate.store import BroadcastRow, PutBroadcast, Store, StoreFailed
 from tests.broadcast_crowds import crowd, mine, reached, rival_of, stages
 from tests.simulated_world import START
 
@@ -251,3 +255,59 @@ async def test_a_block_that_left_the_chain_between_two_runs_counts_no_more(
     async with running(world.config(1)) as run:
         assert (await reached(run, tx, Stage.FETCHED)).height is None
         assert (await reached(run, other, Stage.MINED)).height == 40
+
+
+@pytest.mark.parametrize("reading", ["filters", "instantlock"])
+async def test_a_disk_that_refuses_beside_the_phases_is_asked_again(
+    world: World,
+    running: Start,
+    autojump_clock: MockClock,
+    chain: GeneratedChain,
+    monkeypatch: pytest.MonkeyPatch,
+    reading: str,
+) -> None:
+    """Neither the search of stored blocks nor the look for locks ends the client, and both come to their end."""
+    crowd(world, chain, 2)
+    tx, true, refused = chain.spend_watched(), getattr(Store, reading), [0]
+    chain.extend(1, include=(tx,))
+
+    def refuse(store: Store, *arguments: Any) -> Any:
+        refused[0] += 1
+        if refused[0] <= 2:
+            raise StoreFailed("disk I/O error")
+        return true(store, *arguments)
+
+    async with running(attrs.evolve(world.config(1, 2), check_facts=False)) as run:
+        await run.until("synced")
+        monkeypatch.setattr(Store, reading, refuse)
+        status = await run.client.broadcast(tx.to_bytes(), until=Stage.MINED, timeout=60.0)
+        assert (status.stage, status.height) == (Stage.MINED, 41)
+        await trio.sleep(5)
+        assert refused[0] > 2
+        assert set(run.path[6:]) <= {"headers", "mnlist", "cfheaders", "filters", "blocks", "synced"}
+
+
+async def test_damage_met_beside_the_phases_is_repaired(
+    world: World, running: Start, autojump_clock: MockClock, chain: GeneratedChain
+) -> None:
+    """A filter that is damaged on the disk while it is searched: the error says what was done, the next run goes on."""
+    crowd(world, chain, 2)
+    tx, config = chain.spend_watched(), attrs.evolve(world.config(1, 2), check_facts=False)
+    damage = "UPDATE tail SET data = cast(x'ff' || substr(data, 2) AS BLOB) WHERE series = 4 AND height = 20"
+
+    async def damage_and_search() -> None:
+        async with running(config) as run:
+            await run.until("synced")
+            with closing(sqlite3.connect(config.datadir / "simnet.sqlite")) as other, other:
+                assert other.execute(damage).rowcount == 1
+            await run.client.broadcast(tx.to_bytes(), until=Stage.MINED, timeout=60.0)
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await damage_and_search()
+    failed = [error for error in leaves(caught.value) if isinstance(error, ClientFailed)]
+    assert len(failed) == 1
+    assert str(failed[0]).endswith("start again")
+    async with running(config) as run:
+        await run.until("synced")
+        await trio.sleep(30)
+        assert run.client.state == "synced"

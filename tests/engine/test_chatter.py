@@ -46,6 +46,33 @@ def test_an_honest_rate_is_never_throttled(messages: list[tuple[float, int]]) ->
     assert chatter.throttled == 0.0
 
 
+SMALL = Limits(chatter_burst=20, chatter_rate=10.0, chatter_burst_bytes=8000, chatter_bytes=4000.0)
+"""Its buckets are full again after two seconds."""
+bursts = st.lists(st.tuples(st.integers(0, 64), st.integers(24, 400)), max_size=SMALL.chatter_burst)
+"""What comes within a second: as many messages as there is room for, and bytes, in sixty-fourths of a second."""
+
+
+@given(st.lists(bursts, min_size=1, max_size=20))
+def test_bursts_with_pauses_between_them_are_never_throttled(many: list[list[tuple[int, int]]]) -> None:
+    """Many times what a bucket holds costs nothing when it can fill in between."""
+    chatter, start = Chatter(SMALL), 0.0
+    for burst in many:
+        messages = sorted([(start + moment / 64, size) for moment, size in burst])
+        last = messages[-1][0] if messages else start
+        assert spend_all(chatter, messages) <= last
+        start = last + 2.0
+    assert chatter.throttled == 0.0
+
+
+def test_many_full_bursts_cost_nothing() -> None:
+    """Twenty times all that a bucket holds, of messages and of bytes, each time when it is full again."""
+    chatter = Chatter(SMALL)
+    for number in range(20):
+        assert spend_all(chatter, [(2.0 * number, 400)] * SMALL.chatter_burst) == 2.0 * number
+    assert chatter.throttled == 0.0
+    assert chatter.spend(24, 38.0) > 0.0
+
+
 def test_who_floods_is_slowed_to_the_rate_and_dropped_in_the_end() -> None:
     """A flood of the smallest messages: the burst, then the rate for as long as patience lasts, then the fault."""
     chatter, now, taken, fault = Chatter(LIMITS), 0.0, 0, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -116,20 +117,21 @@ def test_figures_that_are_not_given_have_their_defaults() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "said"),
     [
-        {"dns_seeds": "seed.example"},
-        {"dns_seeds": ("bad name!",)},
-        {"dns_seeds": ("127.0.0.1:99999",)},
-        {"peers": "127.0.0.1:1"},
-        {"watch": SCRIPT},
-        {"connect_only": True},
-        {"proxy": "a b"},
+        ({"dns_seeds": "seed.example"}, "dns_seeds 'seed.example' is a text: give a tuple of texts"),
+        ({"dns_seeds": ("bad name!",)}, "dns seed 'bad name!' is not HOST:PORT"),
+        ({"dns_seeds": ("127.0.0.1:99999",)}, "dns seed '127.0.0.1:99999' is not HOST:PORT with a port from 1"),
+        ({"peers": "127.0.0.1:1"}, "peers '127.0.0.1:1' is a text: give a tuple of texts"),
+        ({"peers": "localhost"}, "peers 'localhost' is a text: give a tuple of texts"),
+        ({"watch": SCRIPT}, f"watch '{SCRIPT}' is a text: give a tuple of texts"),
+        ({"connect_only": True}, "connect_only without a peer"),
+        ({"proxy": "a b"}, "proxy 'a b' is not HOST:PORT"),
     ],
 )
-def test_a_configuration_with_which_nobody_is_found_is_refused(wrong: dict[str, Any]) -> None:
-    """Before anything starts."""
-    with pytest.raises(ConfigError):
+def test_a_configuration_with_which_nobody_is_found_is_refused(wrong: dict[str, Any], said: str) -> None:
+    """Before anything starts, naming what is wrong; each letter of `localhost` would be a host."""
+    with pytest.raises(ConfigError, match=f"^{re.escape(said)}"):
         Config.create("simnet", **wrong)
 
 

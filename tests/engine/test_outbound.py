@@ -318,3 +318,17 @@ async def test_without_filters_any_peer_will_do(nursery: trio.Nursery, autojump_
         assert client.pool.search == ""
         client.pool.ban(client.pool.connected[0], LIE)
         assert await client.until(8) < 5
+
+
+@pytest.mark.trio
+async def test_the_one_peer_with_filters_can_be_asked_though_none_was_wished_for(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    """`filter_peers=0` is as good as 1: with full places who serves them stands behind the others, and is asked."""
+    internet, own = Internet(nursery), tuple([at(n) for n in range(8)])
+    internet.add(*own, services=PLAIN)
+    internet.add(at(20))
+    async with discovering(internet, [at(20)], peers=own, limits=Limits(filter_peers=0)) as client:
+        await client.until(9)
+        assert at(20) in {peer.address for peer in client.pool.ready}
+        assert not client.pool.outbound.seeks

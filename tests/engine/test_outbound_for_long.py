@@ -250,12 +250,25 @@ async def test_a_silent_peer_is_put_aside(nursery: trio.Nursery, autojump_clock:
     async with discovering(internet, known) as client:
         await client.until(8)
         silent = client.pool.connected[0].address
-        mark = internet.mark()
+        mark, dropped = internet.mark(), trio.current_time()
         client.pool.drop(client.peer(silent), "silent", silent=True)
         await client.until(8, within=5)
         await trio.sleep(ASIDE / 2 - 10)
         assert silent not in internet.tried(mark)
         assert client.memory.reputation.records == ()
+        gone = next(peer.address for peer in client.pool.connected)
+        for line in internet.nodes.pop(gone).lines:
+            await line.aclose()
+        await client.until(7)
+        await client.until(8, within=ASIDE)
+        assert silent in client.ready, "there is no other"
+        assert ASIDE / 2 <= trio.current_time() - dropped <= ASIDE + 10
+        dropped = trio.current_time()
+        client.pool.drop(client.peer(silent), "silent", silent=True)
+        await client.until(7)
+        await client.until(8, within=2 * ASIDE + 10)
+        assert trio.current_time() - dropped >= ASIDE
+        assert silent in client.ready
 
 
 @pytest.mark.trio

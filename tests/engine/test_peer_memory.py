@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
 import trio.testing
@@ -14,12 +15,12 @@ from hypothesis import strategies as st
 from phasegate.consensus.params import DEVNET, MAINNET, REGTEST, SIMNET, Network
 from phasegate.engine.config import Address, Config
 from phasegate.engine.peer_memory import SAVED_EVERY, PeerMemory, acceptable
-from phasegate.engine.peer_rows import MOST, PIECE, Backlog, entry_of, row_of
+from phasegate.engine.peer_rows import MOST, PIECE, Backlog, Name, entry_of, record_of, row_of
 from phasegate.engine.seams import Writer, compute_inline, inline_seams
 from phasegate.p2p.address_book import Entry
 from phasegate.p2p.addresses import Kind
 from phasegate.p2p.reputation import Ban, Record
-from phasegate.store import Change, PutPeers, Store, StoreFailed
+from phasegate.store import Change, ForgetPeers, ForgetReputation, PutPeers, PutReputation, Store, StoreFailed
 from tests.peer_internet import FULL, LIE, START, at
 
 SEAMS = inline_seams(3, now=lambda: START)
@@ -215,12 +216,40 @@ def test_rows_hold_all_that_is_known(entry: Entry) -> None:
     assert entry_of(row_of(entry)) == entry
 
 
+def held(name: int, score: float) -> Record:
+    """What is held against somebody."""
+    return Record(at(name).host, 0, score, START, Ban(START, "x", ""))
+
+
+@attrs.define
+class Disk:
+    """What a store keeps of peers, or should keep."""
+
+    entries: dict[Name, Entry] = attrs.field(factory=dict)
+    records: dict[Name, Record] = attrs.field(factory=dict)
+
+    def apply(self, changes: Sequence[Change]) -> None:
+        """As a store does, one after the other."""
+        for change in changes:
+            if isinstance(change, PutPeers):
+                self.entries.update({(row.host, row.port): entry_of(row) for row in change.rows})
+            elif isinstance(change, ForgetPeers):
+                for name in change.addresses:
+                    self.entries.pop(name, None)
+            elif isinstance(change, PutReputation):
+                self.records[change.row.host, change.row.port] = record_of(change.row)
+            else:
+                assert isinstance(change, ForgetReputation)
+                self.records.pop((change.host, change.port), None)
+
+
 @given(
     st.lists(
         st.one_of(
             st.tuples(st.just("put"), entries),
             st.tuples(st.just("forget"), st.builds(at, names)),
-            st.tuples(st.just("blame"), names),
+            st.tuples(st.just("blame"), st.builds(held, names, st.floats(1, 100))),
+            st.tuples(st.just("pardon"), st.builds(at, names)),
             st.tuples(st.just("write"), st.booleans()),
         ),
         max_size=40,
@@ -228,33 +257,30 @@ def test_rows_hold_all_that_is_known(entry: Entry) -> None:
 )
 def test_the_newest_row_is_written_whatever_fails(steps: list[tuple[str, object]]) -> None:
     """Pieces that are written, or not, between changes of all kinds: in the end the disk has what was last known."""
-    backlog, disk, known = Backlog(), dict[Address, Entry](), dict[Address, Entry]()
+    backlog, disk, known = Backlog(), Disk(), Disk()
     piece: Backlog | None = None
     for what, value in [*steps, ("write", True), ("write", True)]:
         if isinstance(value, Entry):
-            known[value.address] = value
+            known.entries[value.address.host, value.address.port] = value
             backlog.add_entries([value], [])
-        elif isinstance(value, Address):
-            known.pop(value, None)
+        elif isinstance(value, Record):
+            known.records[value.host, value.port] = value
+            backlog.add_records([value], [])
+        elif isinstance(value, Address) and what == "forget":
+            known.entries.pop((value.host, value.port), None)
             backlog.add_entries([], [value])
-        elif what == "blame":
-            backlog.add_records([Record(at(int(value)).host, 0, 1.0, START, Ban(START, "x", ""))], [])  # type: ignore[call-overload]
+        elif isinstance(value, Address):
+            known.records.pop((value.host, 0), None)
+            backlog.add_records([], [(value.host, 0)])
         elif piece is None or not value:
             piece = backlog.piece()
         else:
-            for change in piece.changes():
-                if isinstance(change, PutPeers):
-                    disk.update({entry.address: entry for entry in map(entry_of, change.rows)})
-            for name, row in piece._peers.items():
-                if row is None:
-                    disk.pop(Address(*name), None)
+            disk.apply(piece.changes())
             backlog.stored(piece)
             piece = None
     if len(backlog):
         last = backlog.piece()
-        disk.update({entry.address: entry for entry in map(entry_of, filter(None, last._peers.values()))})
-        for name in [name for name, row in last._peers.items() if row is None]:
-            disk.pop(Address(*name), None)
+        disk.apply(last.changes())
         backlog.stored(last)
     assert (disk, len(backlog)) == (known, 0)
 

@@ -14,6 +14,7 @@ from phasegate.engine.errors import FailureKind, LocalProtocolError, PeerGone
 from phasegate.engine.peers import Peer
 from phasegate.engine.requests import STEADY, Desk, Ledger, Tally
 from phasegate.p2p.messages import CFilter, GetCFilters, GetHeaders, Headers, Message, Ping
+from tests.asked_peers import reply
 
 IDLE = 10.0
 ASK = GetHeaders(70240, (bytes(32),), bytes(32))
@@ -47,10 +48,6 @@ class FakePeer(Peer):
 
 def anything(_: Message) -> bool:
     return True
-
-
-def reply(number: int) -> CFilter:
-    return CFilter(0, number.to_bytes(32, "little"), b"\0")
 
 
 def replies_in(numbers: range) -> Callable[[CFilter], bool]:

@@ -9,14 +9,14 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from phasegate.engine.config import Config, Limits
+from phasegate.engine.config import Limits
 from phasegate.engine.errors import ConfigError
-from phasegate.engine.phases.blocks import PENDING_PAGE
-from phasegate.p2p.messages import Services
+from phasegate.engine.phases import blocks
+from phasegate.p2p.messages import GetData, Services
 from phasegate.p2p.simnet.greeting import SERVICES, Identity
 from tests.field_bugs.fresh_clients import is_complete, nobody_is_blamed, same_as_fresh
 from tests.field_bugs.uneven_lines import Uneven
-from tests.field_bugs.wire_limits import kept_the_limits
+from tests.field_bugs.wire_limits import INVENTORY, MOST, kept_the_limits
 from tests.simulated_world import Tapped, small_chain
 
 if TYPE_CHECKING:
@@ -139,21 +139,30 @@ async def test_25_a_fast_peer_takes_over_from_a_steady_slow_one(
         nobody_is_blamed(run)
 
 
-@pytest.mark.parametrize("figure", [-5, 0, 1001, 2001, 5000, 1 << 40])
+@pytest.mark.parametrize("figure", [-5, 0, 1, 1000, 1001, 2000, 2001, 5000, 50_000, 50_001, 1 << 40])
 @pytest.mark.parametrize("phase", ["cfheaders", "filters", "blocks"])
 async def test_31_absurd_batches_are_refused_or_cut(
-    world: World, running: Start, autojump_clock: MockClock, phase: str, figure: int
+    world: World,
+    running: Start,
+    autojump_clock: MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+    phase: str,
+    figure: int,
 ) -> None:
     """A configured batch beyond what the protocol allows never gets onto the wire, and never stops a sync."""
     chain = small_chain(2100, 5)
     world.nodes[1] = tapped = Tapped(chain)
-    try:
-        config: Config = world.config(
-            1, watch=chain.watch, masternodes=False, limits={"batch": {**Limits().batch, phase: figure}}
-        )
-    except ConfigError:
+    limits = {"batch": {**Limits().batch, phase: figure}}
+    if not 0 < figure <= MOST[phase]:
+        with pytest.raises(ConfigError, match=rf"batch\[{phase}\] {figure} is "):
+            world.config(1, watch=chain.watch, masternodes=False, limits=limits)
         return
-    async with running(config) as run:
+    assert blocks.PENDING_PAGE <= INVENTORY
+    monkeypatch.setattr(blocks, "PENDING_PAGE", 3)  # there are not thousands of blocks to ask for
+    async with running(world.config(1, watch=chain.watch, masternodes=False, limits=limits)) as run:
         await run.until("synced", within=5)
     kept_the_limits(tapped)
-    assert PENDING_PAGE <= 50_000  # a getdata has no more blocks than are read from the store at once
+    wanted = [len(request.items) for request in tapped.taken if isinstance(request, GetData)]
+    most = min(3, figure) if phase == "blocks" else 3
+    assert max(wanted) == most  # no more than are read from the store at once
+    assert len(wanted) >= 3

@@ -7,6 +7,8 @@ from phasegate.p2p.messages_chain import LocatorRequest
 from tests.simulated_world import Tapped
 
 LOCATOR, FILTER_HEADERS, FILTERS, INVENTORY = 101, 2000, 1000, 50_000
+MOST = {"cfheaders": FILTER_HEADERS, "filters": FILTERS, "blocks": INVENTORY}
+"""The same by the phase that asks."""
 
 
 def kept_the_limits(tapped: Tapped) -> None:

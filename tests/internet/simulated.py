@@ -19,7 +19,7 @@ from phasegate.engine.events import Event, Transition
 from phasegate.engine.seams import inline_seams
 from phasegate.p2p.reputation import Ban
 from phasegate.p2p.simnet.generated import GeneratedChain, generate
-from phasegate.p2p.simnet.internet import Counts, Manner, Population, Role
+from phasegate.p2p.simnet.internet import PROVABLE_LIES, Counts, Manner, Population, Role
 from tests.internet.cut_network import Line
 from tests.simulated_world import START, attended
 
@@ -51,6 +51,12 @@ class Life:
         """Who is banned, for what."""
         memory = self.client._pool.memory
         return {at: ban for at in self.roles if (ban := memory.banned(at)) is not None}
+
+    @property
+    def blamed(self) -> set[Address]:
+        """Who has something held against it, banned for it or not: half a ban is what a flood costs."""
+        records = self.client._pool.memory.reputation.records
+        return {Address(record.host, record.port) for record in records} & set(self.roles)
 
     @property
     def exposed(self) -> set[Address]:
@@ -88,6 +94,7 @@ async def living(
     peers: Sequence[Address] = (),
     limits: Limits | None = None,
     counts: Counts | None = None,
+    lies: Sequence[str] = PROVABLE_LIES,
     **config: Any,
 ) -> AsyncIterator[Life]:
     """A client that knows the name of one DNS seed, which names two members, and nothing else."""
@@ -96,7 +103,7 @@ async def living(
         return START + trio.current_time()
 
     rng = random.Random(f"life {seed}")
-    population = Population.draw(chain, seed, Manner(now), counts=counts)
+    population = Population.draw(chain, seed, Manner(now, lies=lies), counts=counts)
     for member in population.members:
         if member.node is not None and member.role is Role.HONEST:
             member.node.delay = rng.uniform(0.02, 0.4)  # as far away as nodes are, else two of them would do

@@ -85,7 +85,10 @@ async def test_the_end_of_a_cut_is_noticed_within_seconds(tmp_path: Path, autoju
     """After an hour without a network, with the usual limits."""
     async with living(tmp_path, the_chain(BLOCKS), 5, counts=CALM) as life:
         await life.until("synced", 600)
-        await cut(life, 3600.0, dark=False)
+        await life.line.cut(dark=False)
+        await trio.sleep(3600.0)
+        assert life.client.state != "synced"
+        life.line.mend()
         ended = trio.current_time()
         await life.until("synced", 30)
         assert trio.current_time() - ended < 2 * life.client.config.limits.waiting_cap + 5

@@ -1,7 +1,8 @@
 """A client that knows one DNS name reaches Fully synced on an internet most of which is dead, slow, silent or hostile.
 
 The internets are drawn from seeds: 20 honest nodes, of which 6 serve filters, 10 dead addresses, 5 slow, 5 silent,
-5 lying and 5 flooding nodes. Some seeds run with every `make test`, a hundred with `make soak`.
+5 lying and 5 flooding nodes. Some seeds run with every `make test`, a hundred with `make soak`. Few liars are asked in
+those; one more internet is so full of them that some certainly are.
 """
 
 from __future__ import annotations
@@ -12,12 +13,19 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from phasegate.p2p.simnet.internet import Role
+from phasegate.engine.config import Limits
+from phasegate.p2p.simnet.internet import Counts, Role
 from tests.internet.simulated import Life, living, the_chain
 
 BLOCKS = 400
 WITHIN = 3600.0
 """Virtual seconds in which every client has to be there; most take one minute."""
+
+HOSTILE = Counts(honest=3, filtering=3, dead=2, slow=2, silent=2, lying=24, flooding=8)
+TOLD_TO_ALL = ("omitted-output", "omitted-spend", "wrong-filter-count")
+"""Lies that are in every answer about filters: whoever is asked for any has lied."""
+GATHERING = Limits(gather_time=60.0)
+"""All who can be met are met before anything is asked."""
 
 FEW, MANY = range(1, 9), range(1, 101)
 
@@ -52,6 +60,25 @@ def check(life: Life) -> None:
 async def test_it_finds_its_way(tmp_path: Path, autojump_clock: MockClock, seed: int) -> None:
     """From two seed addresses alone, with everything found, every liar that was asked banned, and nobody else."""
     await lived(tmp_path, seed)
+
+
+@pytest.mark.trio
+async def test_among_liars_and_flooders(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """With few honest nodes, lies are told and floods come: liars are banned, flooders dropped, and nobody else."""
+    await among_liars_and_flooders(tmp_path, 1)
+
+
+async def among_liars_and_flooders(directory: Path, seed: int) -> None:
+    """The life of one client on a hostile internet, until it is synced and has dropped a flooder."""
+    async with living(directory, the_chain(BLOCKS), seed, limits=GATHERING, counts=HOSTILE, lies=TOLD_TO_ALL) as life:
+        await life.until("synced", WITHIN)
+        with trio.fail_after(WITHIN):
+            while Role.FLOODING not in {life.roles[address] for address in life.blamed}:
+                await trio.sleep(1)
+        await life.until("synced", WITHIN)
+        check(life)
+        assert life.exposed
+        assert {life.roles[address] for address in life.blamed} == {Role.LYING, Role.FLOODING}
 
 
 @pytest.mark.soak

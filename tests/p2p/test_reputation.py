@@ -194,6 +194,17 @@ def test_what_never_greeted_answers_for_its_port_alone() -> None:
     assert reputation.banned(PUBLIC, NOW) is None
 
 
+def test_what_is_sent_before_the_greeting_adds_up() -> None:
+    """For that one port: the second offence is a ban, as it is after the greeting."""
+    reputation = fresh()
+    assert reputation.blame(PUBLIC, FLOOD, NOW, greeted=False) is None
+    assert reputation.blame(OTHER_PORT, FLOOD, NOW, greeted=False) is None
+    ban = reputation.blame(PUBLIC, FLOOD, NOW, greeted=False)
+    assert ban is not None
+    assert reputation.banned(PUBLIC, NOW) == ban
+    assert reputation.banned(OTHER_PORT, NOW) is None
+
+
 def test_a_persons_ban_is_not_pushed_out_by_those_of_liars() -> None:
     """However many lie, from however many hosts."""
     reputation = fresh()

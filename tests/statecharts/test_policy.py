@@ -98,6 +98,7 @@ def test_a_phase_stands_before_any() -> None:
     """A row that names its phase decides there alone; when it is used up those for any phase go on with the count."""
     named, general = rows(Reason.STALLED, "blocks")[0], rows(Reason.STALLED)
     assert ruling("blocks", Reason.STALLED, 1) is named
+    assert ruling("blocks", Reason.STALLED, 1, POLICY[::-1]) is named, "wherever it stands"
     assert ruling("filters", Reason.STALLED, 1) is general[0]
     after = ruling("blocks", Reason.STALLED, named.attempts + 1)
     assert after is next(rule for rule in general if rule.attempts > named.attempts)
