@@ -15,7 +15,7 @@ import phasegate
 
 PACKAGE = Path(phasegate.__file__).resolve().parent
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("consensus", "engine", "p2p", "statecharts", "store")
+FOLDERS = ("consensus", "engine", "p2p", "statecharts", "store", "verification")
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
