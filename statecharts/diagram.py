@@ -6,13 +6,15 @@ states that it names into that one. It cannot tie a state to a part of itself; s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import Any
 
 from phasegate.statecharts.anatomy import Anatomy, Arrow, Box, read
 from phasegate.statecharts.chart import Chart
-from phasegate.statecharts.dot import dot, picture
+from phasegate.statecharts.dot import Numbered, dot, numbers, picture
+from phasegate.statecharts.relation import Step
+from phasegate.statecharts.table import taken
 
 
 class Form(StrEnum):
@@ -42,14 +44,47 @@ def draw(chart: type[Chart[Any]], form: Form, active: str | None = None) -> byte
     return text.encode() if form is Form.DOT else picture(text, form.value)
 
 
-def mermaid(anatomy: Anatomy, active: tuple[str, ...] = ()) -> str:
-    """The chart as a Mermaid state diagram (version 2)."""
+def draw_way(anatomy: Anatomy, way: Sequence[Step], form: Form = Form.MERMAID) -> bytes:
+    """The chart drawn with a way through it marked: the steps numbered on their arrows, the last state highlighted.
+
+    Args:
+        anatomy: the tables of the chart.
+        way: steps of it, from the start; refused ones move nothing and get no number.
+        form: text forms are UTF-8; Markdown has no pictures and is refused.
+
+    Raises:
+        ValueError: for Markdown.
+        GraphvizError: for SVG and PNG if the program `dot` of graphviz is missing or refuses.
+    """
+    if form is Form.MD:
+        raise ValueError("a table cannot show a way through a chart")
+    leaves = {leaf.id for box in anatomy.boxes for leaf in box.leaves}
+    last = [state for state in (way[-1].target if way else ()) if state in leaves]
+    path, steps = anatomy.path(last[0]) if last else (), _numbered(anatomy, way)
+    if form is Form.MERMAID:
+        return mermaid(anatomy, path, steps).encode()
+    text = dot(anatomy, path, steps)
+    return text.encode() if form is Form.DOT else picture(text, form.value)
+
+
+def mermaid(anatomy: Anatomy, active: tuple[str, ...] = (), steps: Numbered | None = None) -> str:
+    """The chart as a Mermaid state diagram (version 2), with steps numbered on their arrows."""
     lines = ["stateDiagram-v2", "    direction TB", *_states(anatomy.boxes, "    ")]
     for arrow in anatomy.arrows:
-        lines += [f"    {tail} --> {arrow.target} : {arrow.label}" for tail in _tails(anatomy, arrow)]
+        told = numbers(steps, arrow)
+        lines += [f"    {tail} --> {arrow.target} : {told}{arrow.label}" for tail in _tails(anatomy, arrow)]
     if active:
         lines += ["    classDef active fill:#7fe3d8,stroke:#00909e,stroke-width:2px", f"    class {active[-1]} active"]
     return "\n".join(lines) + "\n"
+
+
+def _numbered(anatomy: Anatomy, way: Sequence[Step]) -> Numbered:
+    steps: dict[Arrow, list[int]] = {}
+    for number, step in enumerate(way, 1):
+        arrow = taken(anatomy, step)
+        if arrow is not None:
+            steps.setdefault(arrow, []).append(number)
+    return steps
 
 
 def markdown(anatomy: Anatomy, active: tuple[str, ...] = ()) -> str:

@@ -10,7 +10,7 @@ back in document order do not push states downwards, so the picture reads from t
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from phasegate.statecharts.anatomy import Anatomy, Arrow, Box
 
@@ -22,20 +22,30 @@ ANY = 'shape=plaintext, style="", margin="0.02,0.02", fontsize=10'
 COLORS = ("#1a6b3c", "#222222", "#b02a2a", "#6b6b6b", "#1f5fa8", "#6a3d9a", "#8a5a00", "#007a7a", "#555555")
 FILL = "#7fe3d8"
 BORDER = "#00909e"
+MARKED = "#d00000"
+
+Numbered = Mapping[Arrow, Sequence[int]]
+"""The numbers of the steps of a way, by the arrow that each takes."""
 
 
 class GraphvizError(Exception):
     """The program `dot` of graphviz, which draws SVG and PNG, is missing or refused; the message tells which."""
 
 
-def dot(anatomy: Anatomy, active: tuple[str, ...] = ()) -> str:
-    """The chart in the DOT language, with the `active` states highlighted."""
+def dot(anatomy: Anatomy, active: tuple[str, ...] = (), steps: Numbered | None = None) -> str:
+    """The chart in the DOT language, with the `active` states highlighted and the arrows of a way marked."""
     lines = [f"digraph {anatomy.name} {{", GRAPH]
     lines += _level(anatomy, anatomy.boxes, "", active, "  ")
     for source, target in dict.fromkeys((arrow.source, arrow.target) for arrow in anatomy.arrows):
         shared = [arrow for arrow in anatomy.arrows if (arrow.source, arrow.target) == (source, target)]
-        lines.append(f"  {_edge(anatomy, source, target, shared)};")
+        lines.append(f"  {_edge(anatomy, source, target, shared, steps)};")
     return "\n".join([*lines, "}", ""])
+
+
+def numbers(steps: Numbered | None, arrow: Arrow) -> str:
+    """The numbers of the steps that take an arrow, as they are written before its label."""
+    taken = (steps or {}).get(arrow, ())
+    return f"({', '.join(map(str, taken))}) " if taken else ""
 
 
 def picture(source: str, form: str) -> bytes:
@@ -84,10 +94,10 @@ def _label(box: Box) -> str:
     return name + "".join(f'<br/><font point-size="10" color="#555555">{_escape(text)}</font>' for text in actions)
 
 
-def _edge(anatomy: Anatomy, source: str, target: str, arrows: list[Arrow]) -> str:
+def _edge(anatomy: Anatomy, source: str, target: str, arrows: list[Arrow], steps: Numbered | None) -> str:
     tail, head = anatomy.box(source), anatomy.box(target)
     where = "taillabel" if head.inside else "label"  # half way to a clipped head may be far inside
-    options = [f'{where}="{_text(arrows)}"']
+    options = [f'{where}="{_text(arrows, steps)}"']
     if tail.inside and not _within(anatomy, arrows[0]):
         options.append(f"ltail=cluster_{source}")
     if head.inside:
@@ -95,7 +105,9 @@ def _edge(anatomy: Anatomy, source: str, target: str, arrows: list[Arrow]) -> st
     order = [box.id for box in anatomy.walk()]
     if order.index(target) < order.index(source):
         options.append("constraint=false")
-    color = COLORS[anatomy.events.index(arrows[0].event) % len(COLORS)]
+    marked = any(numbers(steps, arrow) for arrow in arrows)
+    color = MARKED if marked else COLORS[anatomy.events.index(arrows[0].event) % len(COLORS)]
+    options += ["penwidth=3"] if marked else []
     options.append(f'color="{color}", fontcolor="{color}"')
     begin = f"any_{source}" if _within(anatomy, arrows[0]) else tail.first.id
     return f"{begin} -> {head.first.id} [{', '.join(options)}]"
@@ -106,8 +118,8 @@ def _within(anatomy: Anatomy, arrow: Arrow) -> bool:
     return bool(anatomy.box(arrow.source).inside) and arrow.source in anatomy.path(arrow.target)
 
 
-def _text(arrows: list[Arrow]) -> str:
-    lines = (arrow.label.replace(" [", "\\n[").replace(", ", ",\\n ") for arrow in arrows)
+def _text(arrows: list[Arrow], steps: Numbered | None) -> str:
+    lines = (numbers(steps, arrow) + arrow.label.replace(" [", "\\n[").replace(", ", ",\\n ") for arrow in arrows)
     return "\\n".join(lines)
 
 

@@ -1,27 +1,30 @@
-"""Every story a chart can tell, held against its law."""
+"""Every story a chart can tell, held against its law.
+
+Violations are found lazily and nearest to the start first: a proof looks at all of them, a mutant's trial ends with the
+first. The search runs on the chart's tables; `verify` also proves that these say what the library does.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import combinations, product
+from collections.abc import Iterator, Set
+from itertools import chain, combinations, product
 from time import perf_counter
 from typing import Any
 
 import attrs
 
-from phasegate.statecharts.anatomy import Arrow
+from phasegate.statecharts.anatomy import Anatomy, Arrow, read
 from phasegate.statecharts.chart import Chart
-from phasegate.statecharts.law import Law, Response
+from phasegate.statecharts.law import Clause, Law, Response
 from phasegate.statecharts.relation import Step
-from phasegate.statecharts.walk import Edge, Walk, said
+from phasegate.statecharts.table import Table, disagreements
+from phasegate.statecharts.trial import Trial, told
+from phasegate.statecharts.violation import Violation
+from phasegate.statecharts.walk import Walk
 
-
-@attrs.frozen
-class Violation:
-    """What the law forbids, and a shortest story that leads there, one step a line (empty if no story shows it)."""
-
-    text: str
-    story: str = ""
+ALL = frozenset(Clause)
+TABLE = "table"
+"""The name under which it is told that the tables of a chart are not what the library runs."""
 
 
 @attrs.frozen
@@ -29,13 +32,16 @@ class Report:
     """The outcome of one exploration; the chart keeps the law if there are no violations.
 
     `nodes` counts configurations with what is proven in them, for each setting of the switches; `edges` every event in
-    every node under every valuation of the guards.
+    every node under every valuation of the guards; `compared` the steps that were asked of the library too; `restarts`
+    the configurations after which a chart made anew was seen to begin at the start.
     """
 
     name: str
     configurations: int
     nodes: int
     edges: int
+    compared: int
+    restarts: int
     seconds: float
     violations: tuple[Violation, ...]
 
@@ -46,111 +52,85 @@ def verify(chart: type[Chart[Any]], law: Law) -> Report:
     Raises:
         ValueError: if the chart uses what no chart here uses (history, parallel states, eventless transitions ...).
     """
-    started = perf_counter()
-    trials = [Trial(Walk(chart, law, setting)) for setting in _settings(law)]
+    started, anatomy = perf_counter(), read(chart)
+    trials = [Trial(walk) for walk in walks(anatomy, law)]
     found: dict[str, Violation] = {}
-    for violation in _all_violations(trials, law):
+    for violation in chain(_in_trials(trials, ALL), _in_tables(anatomy, law, ALL), _unused(trials, law, ALL)):
         found.setdefault(violation.text, violation)
+    reached = [list({node.configuration: None for node in trial.walk.nodes}) for trial in trials]
+    for trial, places in zip(trials, reached, strict=True):
+        for text in disagreements(chart, Table(anatomy, trial.walk.switches), places):
+            found.setdefault(text, Violation(TABLE, text))
     return Report(
         name=law.name,
-        configurations=len({node.configuration for trial in trials for node in trial.walk.nodes}),
+        configurations=len({place for places in reached for place in places}),
         nodes=sum(len(trial.walk.nodes) for trial in trials),
         edges=sum(len(trial.walk.edges) for trial in trials),
+        compared=sum(
+            len(t.walk.relation.steps(place)) for t, places in zip(trials, reached, strict=True) for place in places
+        ),
+        restarts=sum(map(len, reached)),
         seconds=perf_counter() - started,
         violations=tuple(found.values()),
     )
 
 
-class Trial:
-    """One walk before its law. `used` collects the response lines of the law that the walk has met."""
-
-    def __init__(self, walk: Walk) -> None:
-        self.walk = walk
-        self.law = walk.law
-        self.used: set[Response] = set()
-        self._lines = {(line.leaf, line.event, line.answers): line for line in self.law.responses}
-        self._answered = {(line.leaf, line.event) for line in self.law.responses}
-
-    def violations(self) -> Iterator[Violation]:
-        """All that the law forbids in this walk, nearest to the start first."""
-        begin = self.walk.leaf(self.walk.relation.initial)
-        if begin != self.law.initial:
-            yield Violation(f"the chart begins in {begin}, not in {self.law.initial}")
-        for edge in self.walk.edges:
-            for text in self._judge(edge):
-                yield Violation(text, self.walk.story(edge.source, edge.step))
-        yield from self._unreached()
-        yield from self._stranded()
-
-    def _judge(self, edge: Edge) -> Iterator[str]:
-        yield from self._ill_formed(edge.step)
-        for leaf in sorted(self.law.leaves.intersection(edge.step.entered)):
-            yield from self._wrong_entry(leaf, edge)
-        yield from self._wrong_response(edge.step)
-
-    def _ill_formed(self, step: Step) -> Iterator[str]:
-        leaf = self.walk.leaf(step.target)
-        if leaf not in self.law.leaves or step.target != frozenset(self.walk.relation.anatomy.path(leaf)):
-            yield f"{step.event} in {self.walk.leaf(step.source)} ends in the ill-formed {sorted(step.target)}"
-        if doubled := step.source.difference(step.left).intersection(step.entered):
-            yield f"{step.event} in {self.walk.leaf(step.source)} enters {sorted(doubled)} without leaving first"
-
-    def _wrong_entry(self, leaf: str, edge: Edge) -> Iterator[str]:
-        if not self.walk.enabled(leaf):
-            yield f"{leaf} is entered although {self.law.enabled_by[leaf]} is off"
-        for phase in self.law.requires.get(leaf, ()):
-            if self.walk.enabled(phase) and phase not in edge.proven:
-                yield f"{leaf} is entered before {phase} is proven complete"
-        for guard in self.law.guarded.get(leaf, ()):
-            if (guard, True) not in edge.step.answers:
-                yield f"{leaf} is entered without a yes from {guard}"
-
-    def _wrong_response(self, step: Step) -> Iterator[str]:
-        leaf = self.walk.leaf(step.source)
-        line = self._lines.get((leaf, step.event, step.answers))
-        if line is not None:
-            self.used.add(line)
-            entered = [state for state in step.entered if state in self.law.leaves]
-            if entered != ([line.target] if line.target else []) or step.moved != bool(line.target):
-                yield f"{_case(line)} enters {' and '.join(entered) or 'nothing'}, not {line.target or 'nothing'}"
-        elif (leaf, step.event) in self._answered:
-            yield f"{step.event} in {leaf} is decided by [{said(step.answers)}], which the law does not know"
-        elif step.moved:
-            yield f"{step.event} moves {leaf}, and no line of the law allows it"
-
-    def _unreached(self) -> Iterator[Violation]:
-        reached = {state for node in self.walk.nodes for state in node.configuration}
-        for leaf in sorted(self.law.leaves - reached):
-            if self.walk.enabled(leaf):
-                yield Violation(f"{leaf} is never reached")
-
-    def _stranded(self) -> Iterator[Violation]:
-        leading = self.walk.leading_to(self.law.goal)
-        for node in self.walk.nodes:
-            leaf = self.walk.leaf(node.configuration)
-            if node not in leading and leaf not in self.law.ends:
-                yield Violation(f"from {leaf} there is no way to {self.law.goal}", self.walk.story(node))
+def walks(anatomy: Anatomy, law: Law) -> list[Walk]:
+    """The walk through these tables for each setting of the switches; none has been explored yet."""
+    return [Walk(Table(anatomy, setting), law, setting) for setting in settings(law)]
 
 
-def _settings(law: Law) -> Iterator[dict[str, bool]]:
+def violations(anatomy: Anatomy, law: Law, clauses: Set[Clause] = ALL) -> Iterator[Violation]:
+    """What the law forbids in a chart with these tables, found one after the other, by these clauses alone."""
+    trials = [Trial(walk) for walk in walks(anatomy, law)]
+    yield from _in_tables(anatomy, law, clauses)
+    yield from _in_trials(trials, clauses)
+    yield from _unused(trials, law, clauses)
+
+
+def graph(anatomy: Anatomy, law: Law) -> frozenset[tuple[object, ...]]:
+    """What can be reached and how: equal for two charts that nobody who watches them could tell apart."""
+    edges = set[tuple[object, ...]]()
+    for walk in walks(anatomy, law):
+        setting = tuple(walk.switches.items())
+        edges |= {(setting, walk.relation.initial, walk.relation.begins_with)}
+        edges |= {(setting, edge.source, *_seen(edge.step), edge.target) for edge in walk.explore()}
+    return frozenset(edges)
+
+
+def settings(law: Law) -> Iterator[dict[str, bool]]:
+    """Each setting of the law's switches."""
     for answers in product((True, False), repeat=len(law.switches)):
         yield dict(zip(law.switches, answers, strict=True))
 
 
-def _all_violations(trials: list[Trial], law: Law) -> Iterator[Violation]:
+def _seen(step: Step) -> tuple[object, ...]:
+    return step.event, frozenset(step.answers), step.left, step.entered, step.actions
+
+
+def _in_trials(trials: list[Trial], clauses: Set[Clause]) -> Iterator[Violation]:
     for trial in trials:
-        yield from trial.violations()
-    anatomy = trials[0].walk.relation.anatomy
-    for one, other in combinations(anatomy.arrows, 2):
-        if one.event in law.exclusive and _overlap(one, other):
-            yield Violation(f"{one.event} in {one.source}: the ways to {one.target} and {other.target} may both hold")
-    for box in anatomy.walk():
-        if box.final != (box.id in law.ends):
-            yield Violation(f"{box.id} is {'an end' if box.final else 'no end'}, against the law")
-    used = frozenset[Response]().union(*(trial.used for trial in trials))
-    for line in law.responses:
-        if line not in used:
-            yield Violation(f"{_case(line)} never happens, though the law has it")
+        yield from trial.violations(clauses)
+
+
+def _in_tables(anatomy: Anatomy, law: Law, clauses: Set[Clause]) -> Iterator[Violation]:
+    if Clause.EXCLUSIVE in clauses:
+        for one, other in combinations(anatomy.arrows, 2):
+            if one.event in law.exclusive and _overlap(one, other):
+                text = f"{one.event} in {one.source}: the ways to {one.target} and {other.target} may both hold"
+                yield Violation(Clause.EXCLUSIVE, text)
+    if Clause.ENDS in clauses:
+        for box in anatomy.walk():
+            if box.final != (box.id in law.ends):
+                yield Violation(Clause.ENDS, f"{box.id} is {'an end' if box.final else 'no end'}, against the law")
+
+
+def _unused(trials: list[Trial], law: Law, clauses: Set[Clause]) -> Iterator[Violation]:
+    if Clause.RESPONSE in clauses:
+        used = frozenset[Response]().union(*(trial.used for trial in trials))
+        for line in law.responses:
+            if line not in used:
+                yield Violation(Clause.RESPONSE, f"{told(line)} never happens, though the law has it")
 
 
 def _overlap(one: Arrow, other: Arrow) -> bool:
@@ -159,7 +139,3 @@ def _overlap(one: Arrow, other: Arrow) -> bool:
         return False
     opposites = {(guard.name, not guard.wanted) for guard in one.guards}
     return not opposites.intersection((guard.name, guard.wanted) for guard in other.guards)
-
-
-def _case(line: Response) -> str:
-    return f"{line.event} in {line.leaf}" + (f" [{said(line.answers)}]" if line.answers else "")

@@ -15,15 +15,47 @@ The parts of a law:
 - `responses`: what each event does in each leaf, with the guards that are asked, in that order, and what they say. An
   event that has no line for a leaf must be refused there.
 - `goal`: from every state that is not an end this leaf stays reachable.
+- `leads`: an event leads to one of these leaves, wherever it is sent, or is refused.
+- `everywhere`: every leaf that is no end takes these events, whatever the guards say.
+- `runs`: the activity that each leaf asks for when it is entered; the other leaves ask for none. `returns`: the event
+  that an activity's return stands for.
+- `onward` and `bad_news`: when nothing is wrong (each guard says yes, but those of `bad_news` no), every way that the
+  events of `onward` leave leads to the goal: none goes round in a circle, none stops short.
+
+A law is broken in one of the ways that `Clause` names.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 
 import attrs
 
 Answers = tuple[tuple[str, bool], ...]
+
+
+class Clause(StrEnum):
+    """The parts of a law, as they are named when one is broken; all but the last are invariants."""
+
+    ORDERING = "ordering"
+    ENABLING = "enabling"
+    GUARDED = "guarded"
+    EXCLUSIVE = "exclusive"
+    ONE_LEAF = "one leaf"
+    MEANING = "meaning"
+    EVERYWHERE = "everywhere"
+    ACTIVITY = "activity"
+    BEGINNING = "beginning"
+    ENDS = "ends"
+    REACHABLE = "reachable"
+    GOAL = "goal"
+    LIVELOCK = "livelock"
+    RESPONSE = "response"
+
+
+INVARIANTS = frozenset(Clause) - {Clause.RESPONSE}
+"""What holds in every state and for every way, without a word about single events."""
 
 
 @attrs.frozen
@@ -51,6 +83,12 @@ class Law:
     enabled_by: Mapping[str, str] = attrs.field(factory=dict)
     guarded: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
     exclusive: frozenset[str] = frozenset()
+    leads: Mapping[str, frozenset[str]] = attrs.field(factory=dict)
+    everywhere: frozenset[str] = frozenset()
+    runs: Mapping[str, str] = attrs.field(factory=dict)
+    returns: Mapping[str, str] = attrs.field(factory=dict)
+    onward: frozenset[str] = frozenset()
+    bad_news: frozenset[str] = frozenset()
 
     @property
     def switches(self) -> tuple[str, ...]:
@@ -111,6 +149,46 @@ SYNC = Law(
     },
     guarded={"synced": ("all_enabled_complete", "sound")},
     exclusive=frozenset({"advance"}),
+    leads={
+        "start": frozenset({"headers"}),
+        "advance": frozenset({*PHASES.split(), "synced", "degraded"}),
+        "rewalk": frozenset({"headers"}),
+        "rewind": frozenset({"headers"}),
+        "fail": frozenset({*RECOVERING.split(), "degraded"}),
+        "recover": frozenset({"headers"}),
+        "pause": frozenset({"paused"}),
+        "resume": frozenset({"headers"}),
+        "crash": frozenset({"failed"}),
+        "stop": frozenset({"stopped"}),
+    },
+    everywhere=frozenset({"crash", "stop"}),
+    runs={
+        "headers": "download_headers",
+        "mnlist": "download_masternodes",
+        "cfheaders": "download_filter_headers",
+        "filters": "download_filters",
+        "blocks": "download_blocks",
+        "backoff": "back_off",
+        "restarting": "restart_phase",
+        "switching": "switch_peer",
+        "waiting": "wait_for_network",
+        "synced": "follow_tip",
+        "degraded": "await_remedy",
+    },
+    returns={
+        "download_headers": "advance",
+        "download_masternodes": "advance",
+        "download_filter_headers": "advance",
+        "download_filters": "advance",
+        "download_blocks": "advance",
+        "back_off": "recover",
+        "restart_phase": "recover",
+        "switch_peer": "recover",
+        "wait_for_network": "recover",
+        "await_remedy": "recover",
+    },
+    onward=frozenset({"start", "advance", "recover", "resume"}),
+    bad_news=frozenset({"work_left"}),
     responses=(
         *respond("idle", "start", "-> headers"),
         *respond(
@@ -174,6 +252,21 @@ PEER = Law(
     leaves=frozenset({"connecting", "handshaking", "ready", "closing", "closed"}),
     goal="closed",
     guarded={"ready": ("acceptable",)},
+    leads={
+        "connected": frozenset({"handshaking"}),
+        "greeted": frozenset({"ready", "closing"}),
+        "lost": frozenset({"closing"}),
+        "close": frozenset({"closing"}),
+        "done": frozenset({"closed"}),
+    },
+    runs={
+        "connecting": "open_stream",
+        "handshaking": "shake_hands",
+        "ready": "serve",
+        "closing": "close_stream",
+    },
+    returns={"open_stream": "connected", "shake_hands": "greeted", "close_stream": "done"},
+    onward=frozenset({"connected", "greeted", "lost", "done"}),
     responses=(
         *respond("connecting", "connected", "-> handshaking"),
         *respond("handshaking", "greeted", "acceptable -> ready", "!acceptable -> closing"),

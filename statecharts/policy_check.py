@@ -23,12 +23,12 @@ from typing import Any
 import attrs
 
 from phasegate.statecharts.chart import Chart
-from phasegate.statecharts.explore import Violation
 from phasegate.statecharts.law import PHASES, RECOVERING, SYNC
 from phasegate.statecharts.ordeal import FAILING, Move, Ordeal, Plight
 from phasegate.statecharts.policy import POLICY, REMEDIES, Reason, Rule, Strategy
 from phasegate.statecharts.relation import Configuration, Step
 from phasegate.statecharts.sync import SyncChart
+from phasegate.statecharts.violation import Violation
 
 STATES: Mapping[Strategy, str] = {
     Strategy.RETRY: "backoff",
@@ -40,10 +40,14 @@ STATES: Mapping[Strategy, str] = {
 """The leaf that is each strategy."""
 NEVER_BY_FAILING = frozenset((*PHASES.split()[1:], "synced"))
 """What only completeness leads to."""
-ONWARD = frozenset({"start", "advance", "recover", "resume"})
-"""The events that come by themselves when nothing is wrong, and that of a user who paused."""
-BAD_NEWS = frozenset({"work_left"})
-"""The guards whose answer is no when all is well; all others say yes then."""
+ANSWERED, ENDED, TOLD, HONEST, ALIVE = (
+    "answered",
+    "never a dead end",
+    "never in silence",
+    "nothing completes by giving up",
+    "nothing is dead",
+)
+"""The five promises, as they are named when one is broken."""
 
 
 @attrs.frozen
@@ -103,14 +107,14 @@ class _Trial:
     def violations(self) -> Iterator[Violation]:
         """What is not kept, nearest to the start first."""
         for node, text in self.ordeal.unanswered:
-            yield Violation(text, self.ordeal.story(node))
+            yield Violation(ANSWERED, text, self.ordeal.story(node))
         for move in self.ordeal.moves:
-            for text in _broken_by(move):
-                yield Violation(text, self.ordeal.story(move.source, move))
+            for promise, text in _broken_by(move):
+                yield Violation(promise, text, self.ordeal.story(move.source, move))
         for node in self.ordeal.nodes:
             if node.configuration not in self.way_back and node.leaf not in SYNC.ends:
                 text = f"from {node.leaf} not every way leads to synced when the failure has ended"
-                yield Violation(text, self.ordeal.story(node))
+                yield Violation(ENDED, text, self.ordeal.story(node))
         yield from self._endless
 
     def _measure_ways_back(self) -> None:
@@ -127,7 +131,7 @@ class _Trial:
 
     def _ways_on(self, node: Plight) -> list[Configuration]:
         steps = self.ordeal.steps(node.configuration)
-        return [step.target for step in steps if step.event in ONWARD and step.moved and _all_well(step)]
+        return [step.target for step in steps if step.event in SYNC.onward and step.moved and _all_well(step)]
 
     def _measure_patience(self, reason: Reason) -> None:
         """Follow the stories in which `reason` strikes alone and nothing gets stored, up to `degraded`."""
@@ -141,31 +145,34 @@ class _Trial:
             for move in onward.get(queue.popleft(), ()):
                 if move.struck and move.source.attempt == self.ordeal.caps[reason]:
                     text = f"{reason.value} may strike {move.source.leaf} for ever, and the client is never degraded"
-                    self._endless.append(Violation(text, self.ordeal.story(move.source, move)))
+                    self._endless.append(Violation(TOLD, text, self.ordeal.story(move.source, move)))
                 if move.target not in reached:
                     reached.add(move.target)
                     queue.append(move.target)
         self.tolerated[reason] = max(node.attempt for node in reached)
 
 
-def _broken_by(move: Move) -> Iterator[str]:
+def _broken_by(move: Move) -> Iterator[tuple[str, str]]:
     if move.step is None:
         return
     entered = SYNC.leaves.intersection(move.step.entered)
     source, target = move.source.leaf, move.target.leaf
     if move.step.event in ("fail", "recover"):
         for leaf in sorted(entered & NEVER_BY_FAILING):
-            yield f"{move.step.event} in {source} enters {leaf}, which only completeness may"
+            yield HONEST, f"{move.step.event} in {source} enters {leaf}, which only completeness may"
     if move.rule is not None and entered != {STATES[move.rule.strategy]}:
         led = target if move.step.moved else "nothing"
-        yield f"{move.rule.strategy.value}, advised in {source}, leads to {led}, not to {STATES[move.rule.strategy]}"
+        yield (
+            ANSWERED,
+            f"{move.rule.strategy.value}, advised in {source}, leads to {led}, not to {STATES[move.rule.strategy]}",
+        )
     if move.struck and source in RECOVERING.split() and entered != {"degraded"}:
-        yield f"a failure in {source} leads to {target if move.step.moved else 'nothing'}, not to degraded"
+        yield ANSWERED, f"a failure in {source} leads to {target if move.step.moved else 'nothing'}, not to degraded"
 
 
 def _all_well(step: Step) -> bool:
     """Whether the guards that are no switches answered as they do when no failure is left."""
-    return all(answer == (name not in BAD_NEWS) for name, answer in step.answers if name not in SYNC.switches)
+    return all(answer == (name not in SYNC.bad_news) for name, answer in step.answers if name not in SYNC.switches)
 
 
 def _violations(trials: Iterable[_Trial]) -> Iterator[Violation]:
@@ -179,13 +186,13 @@ def _unused(trials: Iterable[_Trial], policy: Sequence[Rule]) -> Iterator[Violat
         if id(rule) not in used:
             where = f"{rule.phase}, {rule.reason.value}, {rule.strategy.value}"
             dead = "" if rule.phase in (*FAILING, "*") else f"; {rule.phase} never fails"
-            yield Violation(f"the row ({where}) is never used{dead}")
+            yield Violation(ALIVE, f"the row ({where}) is never used{dead}")
     for strategy in Strategy:
         if all(rule.strategy is not strategy for rule in used.values()):
-            yield Violation(f"the strategy {strategy.value} is never used")
+            yield Violation(ALIVE, f"the strategy {strategy.value} is never used")
 
 
 def _without_remedy(remedies: Mapping[Reason, str]) -> Iterator[Violation]:
     for reason in Reason:
         if not remedies.get(reason):
-            yield Violation(f"nothing is said to end {reason.value}")
+            yield Violation(ALIVE, f"nothing is said to end {reason.value}")

@@ -4,11 +4,14 @@ A `World` stands for model and listener at once. Its guards are answered from a 
 is answered no and remembered, and every remembered no is then tried as a yes. So exactly those guards branch that were
 really asked, each is answered once an event (facts are frozen for an event), and no valuation is left out. Switches,
 the guards of the configuration, keep one answer for a whole run.
+
+The library is slow at this, so nothing but `phasegate.statecharts.table` is driven by it: there the same steps are
+computed from the chart's tables, and proved equal to the steps found here, edge by edge.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -26,7 +29,7 @@ Configuration = frozenset[str]
 
 @attrs.frozen
 class Step:
-    """One event taken (or refused) in one configuration, with what was asked, left and entered on the way."""
+    """One event taken (or refused) in one configuration, with what was asked, left, entered and begun on the way."""
 
     source: Configuration
     event: str
@@ -34,6 +37,7 @@ class Step:
     target: Configuration
     left: tuple[str, ...]
     entered: tuple[str, ...]
+    actions: tuple[str, ...] = ()
 
     @property
     def moved(self) -> bool:
@@ -42,7 +46,7 @@ class Step:
 
 
 class World:
-    """Model and listener of the explored chart: guards ask the tape, actions do nothing, what happens is noted."""
+    """Model and listener of the explored chart: guards ask the tape, actions and all that happens are only noted."""
 
     def __init__(self, switches: Mapping[str, bool]) -> None:
         self.switches = switches
@@ -54,6 +58,7 @@ class World:
         self.answers: dict[str, bool] = {}
         self.left: list[str] = []
         self.entered: list[str] = []
+        self.actions: list[str] = []
 
     @property
     def free(self) -> tuple[bool, ...]:
@@ -96,6 +101,7 @@ class Relation:
         self._machine = chart(self._world)
         self._known: dict[Configuration, tuple[Step, ...]] = {}
         self.initial: Configuration = frozenset(self._machine.configuration_values)
+        self.begins_with: tuple[str, ...] = tuple(self._world.actions)
 
     def steps(self, source: Configuration) -> tuple[Step, ...]:
         """Every event of the chart, under every valuation of the guards that it asks."""
@@ -112,6 +118,12 @@ class Relation:
             free = self._world.free
             tapes += [(*free[:place], True) for place in range(len(tape), len(free))]
 
+    def restarted(self, source: Configuration) -> tuple[Configuration, tuple[str, ...]]:
+        """Where a chart made anew begins while another one is in `source`, and the actions that it asks for then."""
+        self._send(source, self.anatomy.events[0], ())
+        world = type(self._world)(self._world.switches)
+        return frozenset(self._chart(world).configuration_values), tuple(world.actions)
+
     def _send(self, source: Configuration, event: str, tape: tuple[bool, ...]) -> Step:
         world = self._world
         if self._machine.is_terminated:
@@ -121,12 +133,13 @@ class Relation:
         with suppress(TransitionNotAllowed):  # a refusal is an answer: the step shows whether it changed anything
             self._machine.send(event)
         target = frozenset(self._machine.configuration_values)
-        return Step(source, event, tuple(world.answers.items()), target, tuple(world.left), tuple(world.entered))
+        answers, left, entered = tuple(world.answers.items()), tuple(world.left), tuple(world.entered)
+        return Step(source, event, answers, target, left, entered, tuple(world.actions))
 
 
 def _world_for(anatomy: Anatomy, switches: Mapping[str, bool]) -> World:
     members: dict[str, object] = {guard: _guard(guard) for guard in anatomy.guards}
-    members |= dict.fromkeys(anatomy.actions, _no_action)
+    members |= {name: _action(name) for name in anatomy.actions}
     world: World = type(f"{anatomy.name}World", (World,), members)(switches)
     return world
 
@@ -135,5 +148,10 @@ def _guard(name: str) -> property:
     return property(lambda world: world.ask(name))
 
 
-def _no_action(_world: World) -> None:
-    """An activity is asked for; in the exploration nobody carries it out."""
+def _action(name: str) -> Callable[[World], None]:
+    """Somebody to be asked for an activity, who only notes it."""
+
+    def note(world: World) -> None:
+        world.actions.append(name)
+
+    return note

@@ -1,21 +1,22 @@
 """Every story a chart can tell: the search, breadth first from the start.
 
-A node is a configuration together with what has been proven complete on the way to it. A restart after a crash begins
-at the same start with nothing proven, so it needs no node of its own. Breadth first means that the first story found to
+A node is a configuration together with what has been proven complete on the way to it. A restart after a crash leads
+from every node to the same start with nothing proven, under any setting of the switches: the roots of the search. That
+a chart made anew does begin there, whatever another one has been through, is asked of the library
+(`phasegate.statecharts.table.disagreements`). Breadth first means that the first story found to
 any place is a shortest one.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
 
 import attrs
 
-from phasegate.statecharts.chart import Chart
 from phasegate.statecharts.law import Answers, Law
-from phasegate.statecharts.relation import Configuration, Relation, Step
+from phasegate.statecharts.relation import Configuration, Step
+from phasegate.statecharts.table import Steps
 
 
 @attrs.frozen
@@ -40,18 +41,30 @@ class Walk:
     """All nodes and edges of one chart under one setting of its switches.
 
     Args:
-        chart: the chart class.
+        steps: the transition relation.
         law: names the leaves, the ends, and what proves a phase complete.
         switches: the configuration guards with their answer.
     """
 
-    def __init__(self, chart: type[Chart[Any]], law: Law, switches: Mapping[str, bool]) -> None:
+    def __init__(self, steps: Steps, law: Law, switches: Mapping[str, bool]) -> None:
         self.law = law
         self.switches = switches
-        self.relation = Relation(chart, switches)
+        self.relation = steps
         self.edges: list[Edge] = []
         self._came_by: dict[Node, Edge | None] = {}
-        self._explore()
+
+    def explore(self) -> Iterator[Edge]:
+        """Every edge, nearest to the start first, each as soon as it is found; to be run through once."""
+        start = Node(self.relation.initial, frozenset())
+        self._came_by[start] = None
+        queue = deque([start])
+        while queue:
+            for edge in self._edges_from(queue.popleft()):
+                self.edges.append(edge)
+                if edge.target not in self._came_by:
+                    self._came_by[edge.target] = edge
+                    queue.append(edge.target)
+                yield edge
 
     @property
     def nodes(self) -> list[Node]:
@@ -66,14 +79,18 @@ class Walk:
         """The active leaf; a phrase that is no leaf's name if there is not exactly one."""
         return " and ".join(sorted(configuration & self.law.leaves)) or f"no known leaf of {sorted(configuration)}"
 
-    def story(self, node: Node, last: Step | None = None) -> str:
-        """The shortest way from the start to `node`, and one step more, a line a step."""
+    def way(self, node: Node, last: Step | None = None) -> tuple[Step, ...]:
+        """The steps of a shortest way from the start to `node`, and one step more."""
         steps = deque([last] if last else [])
         while (came := self._came_by[node]) is not None:
             steps.appendleft(came.step)
             node = came.source
+        return tuple(steps)
+
+    def story(self, way: Iterable[Step]) -> str:
+        """A way in words, a line a step."""
         settings = [f"with {name} {'on' if on else 'off'}" for name, on in self.switches.items()]
-        return "\n".join([*settings, *(f"{i}. {self._tell(step)}" for i, step in enumerate(steps, 1))])
+        return "\n".join([*settings, *(f"{i}. {self._tell(step)}" for i, step in enumerate(way, 1))])
 
     def leading_to(self, leaf: str) -> set[Node]:
         """The nodes from which some story goes on to `leaf`."""
@@ -92,17 +109,6 @@ class Walk:
         asked = f" [{said(step.answers)}]" if step.answers else ""
         outcome = self.leaf(step.target) if step.moved else "refused"
         return f"{self.leaf(step.source)}: {step.event}{asked} -> {outcome}"
-
-    def _explore(self) -> None:
-        start = Node(self.relation.initial, frozenset())
-        self._came_by[start] = None
-        queue = deque([start])
-        while queue:
-            for edge in self._edges_from(queue.popleft()):
-                self.edges.append(edge)
-                if edge.target not in self._came_by:
-                    self._came_by[edge.target] = edge
-                    queue.append(edge.target)
 
     def _edges_from(self, node: Node) -> Iterator[Edge]:
         if self.leaf(node.configuration) not in self.law.leaves - self.law.ends:

@@ -11,9 +11,10 @@ import attrs
 import typer
 
 from phasegate.statecharts.catalogue import CHARTS
-from phasegate.statecharts.explore import Report, Violation
+from phasegate.statecharts.explore import Report
 from phasegate.statecharts.explore import verify as explore
 from phasegate.statecharts.policy_check import PolicyReport, verify_policy
+from phasegate.statecharts.violation import Violation
 
 
 class Part(StrEnum):

@@ -14,6 +14,7 @@ from phasegate.statecharts.chart import Chart
 from phasegate.statecharts.explore import Report, verify
 from phasegate.statecharts.law import PEER, SYNC, Law, Response, respond
 from phasegate.statecharts.sync import SyncChart
+from phasegate.statecharts.table import Table
 from phasegate.statecharts.walk import Walk
 
 
@@ -172,7 +173,9 @@ def test_states_that_the_law_does_not_name_are_found() -> None:
 
 def test_only_guards_that_are_asked_branch() -> None:
     """Every valuation of the guards asked is tried once, and no other."""
-    walk = Walk(SyncChart, SYNC, {"mn_enabled": True, "filters_enabled": True})
+    switches = {"mn_enabled": True, "filters_enabled": True}
+    walk = Walk(Table(read(SyncChart), switches), SYNC, switches)
+    assert len(list(walk.explore())) == len(walk.edges)
     phase = next(node for node in walk.nodes if "blocks" in node.configuration)
     tried = [edge.step.answers for edge in walk.edges if edge.source == phase and edge.step.event == "fail"]
     advice = ("wait_advised", "retry_advised", "restart_advised", "switch_advised")
