@@ -75,7 +75,7 @@ class Client(Inquiry):
         self._ledger = Ledger()
         self._live = Live()
         self._store, self._repaired = open_store(
-            config.datadir, config.network, anchor=config.anchor, birthday=config.birthday
+            config.datadir, config.network, anchor=config.anchor, birthday=config.birthday, vfs=self._seams.vfs
         )
         try:
             self._writer = Writer(self._store, self._seams.write)
@@ -174,7 +174,7 @@ class Client(Inquiry):
         if damage is None:
             return ""
         try:
-            told = await self._seams.write(repair_store, self.config.datadir, self.network, damage)
+            told = await self._seams.write(repair_store, self.config.datadir, self.network, damage, self._seams.vfs)
         except StoreError as hopeless:
             return f"; {hopeless}"
         return f"; {told}, start again"

@@ -7,6 +7,7 @@ through at each opening. A large one is checked piece by piece as it is read; da
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from phasegate.consensus.params import Network
@@ -17,26 +18,32 @@ READ_THROUGH = 64 * 1024 * 1024
 
 
 def open_store(
-    directory: Path, network: Network, *, anchor: Anchor | None = None, birthday: int | None = None
+    directory: Path,
+    network: Network,
+    *,
+    anchor: Anchor | None = None,
+    birthday: int | None = None,
+    vfs: str | None = None,
 ) -> tuple[Store, str]:
     """The store of `network` in `directory`, and what was repaired in it ("" when nothing was).
 
-    `anchor` and `birthday` are as for `Store.open`.
+    `anchor`, `birthday` and `vfs` are as for `Store.open`.
 
     Raises:
         StoreCorrupt: the damage is beyond repair; the text names the file and says what to do.
         StoreError: it cannot be used, as `Store.open`.
     """
+    open_it = partial(Store.open, directory, network, vfs=vfs, anchor=anchor, birthday=birthday)
     try:
-        store = Store.open(directory, network, anchor=anchor, birthday=birthday)
+        store = open_it()
     except StoreCorrupt as damage:
-        told = repair_store(directory, network, damage)
-        return Store.open(directory, network, anchor=anchor, birthday=birthday), told
+        told = repair_store(directory, network, damage, vfs)
+        return open_it(), told
     if not _is_damaged(store, _file(directory, network)):
         return store, ""
     store.close()
-    told = repair_store(directory, network)
-    return Store.open(directory, network, anchor=anchor, birthday=birthday), told
+    told = repair_store(directory, network, vfs=vfs)
+    return open_it(), told
 
 
 def _is_damaged(store: Store, file: Path) -> bool:
@@ -49,14 +56,14 @@ def _is_damaged(store: Store, file: Path) -> bool:
         raise
 
 
-def repair_store(directory: Path, network: Network, cause: StoreCorrupt | None = None) -> str:
+def repair_store(directory: Path, network: Network, cause: StoreCorrupt | None = None, vfs: str | None = None) -> str:
     """Roll a closed store back to below its damage and say so in one line.
 
     Raises:
         StoreCorrupt: the damage is beyond repair; the text names the file and says what to do.
     """
     try:
-        found = Store.repair(directory, network)
+        found = Store.repair(directory, network, vfs=vfs)
     except StoreCorrupt as hopeless:
         reason = f"{cause}; {hopeless}" if cause and str(cause) != str(hopeless) else str(hopeless)
         raise StoreCorrupt(f"{_file(directory, network)}: {reason}; move the file away and sync again") from hopeless

@@ -3,7 +3,7 @@
 CPU work, the store's writer, the wall clock, the source of randomness, the stream opener and the look-up of names are
 injected. In production the first two and the last use worker threads; in simulation the work runs inline and no name is
 known, because a virtual clock with autojump does not see threads. With Trio's scheduler seeded as well, one seed gives
-one run.
+one run. The disk is a seam too, by name: SQLite finds under it what reads and writes its files.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ async def _leave_names(_host: str, _port: int, /) -> Sequence[str]:
 
 @attrs.frozen
 class Seams:
-    """The six seams.
+    """The seven seams.
 
     Args:
         compute: runs CPU-heavy pure functions.
@@ -96,6 +96,7 @@ class Seams:
         random: nonces, jitter and choices.
         open_stream: connects to a peer.
         resolve: looks a name up, such as a DNS seed.
+        vfs: the name of a registered SQLite VFS, below every database that is opened; None for the system's own.
     """
 
     compute: Compute = compute_in_thread
@@ -104,6 +105,7 @@ class Seams:
     random: random.Random = attrs.field(factory=random.SystemRandom)
     open_stream: OpenStream = open_tcp
     resolve: Resolve = resolve_names
+    vfs: str | None = None
 
 
 def inline_seams(
@@ -112,9 +114,10 @@ def inline_seams(
     now: Callable[[], float] = time.time,
     *,
     resolve: Resolve = refuse_names,
+    vfs: str | None = None,
 ) -> Seams:
     """Seams that use no thread, so that a virtual clock sees all work, with randomness from `seed`."""
-    return Seams(compute_inline, compute_inline, now, random.Random(seed), open_stream, resolve)
+    return Seams(compute_inline, compute_inline, now, random.Random(seed), open_stream, resolve, vfs)
 
 
 def proxied(seams: Seams, proxy: Address) -> Seams:

@@ -1,97 +1,80 @@
-"""A disk below SQLite that fails on demand.
+"""A disk below SQLite that fails on demand: the simulated disk, armed as these tests need it.
 
 A pytest plugin, loaded by `tests/conftest.py`: its fixtures are everywhere.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 import apsw
 import pytest
 
-from phasegate.store import database
+from phasegate.verification.disk import Fault, SimulatedDisk
+
+if TYPE_CHECKING:
+    from tests.simulated_world import World
+
+FOR_EVER = 1 << 60
 
 
 class Disk:
     """Counts what is done to the files, and fails at the chosen operation: once, or from then on with a torn write."""
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.fail_at = 0
-        self.dead = False
-        self.failed = 0
-        self.error: type[apsw.Error] = apsw.FullError
+    def __init__(self, simulated: SimulatedDisk) -> None:
+        self._simulated = simulated
+        self._before = 0
+        self._struck = 0
+
+    @property
+    def vfs(self) -> str:
+        """The name that a store is opened with."""
+        return self._simulated.vfs
+
+    @property
+    def count(self) -> int:
+        """Operations since it was armed."""
+        return self._simulated.operations - self._before
+
+    @property
+    def failed(self) -> int:
+        """Those of them that failed."""
+        return sum(self._simulated.injected.values()) - self._struck
 
     def arm(self, fail_at: int, *, dead: bool = False, error: type[apsw.Error] = apsw.FullError) -> None:
         """`error`: how a write fails, by ENOSPC or, as everything else, by EIO."""
-        self.count, self.fail_at, self.dead, self.failed, self.error = 0, fail_at, dead, 0, error
+        self.disarm()
+        fault = Fault.FULL if error is apsw.FullError else Fault.IO_ERROR
+        if dead and fault is Fault.FULL:
+            self._simulated.arm(Fault.SHORT_WRITE, fail_at)
+        self._simulated.arm(fault, fail_at, lasting=FOR_EVER if dead else 1)
 
     def disarm(self) -> None:
-        self.arm(0)
-
-    def fails_now(self) -> bool:
-        self.count += 1
-        bad = bool(self.fail_at) and (self.count >= self.fail_at if self.dead else self.count == self.fail_at)
-        self.failed += bad
-        return bad
-
-
-class FaultyFile(apsw.VFSFile):
-    def __init__(self, name: str | apsw.URIFilename | None, flags: list[int], disk: Disk) -> None:
-        self._disk = disk
-        super().__init__("", name, flags)
-
-    def xWrite(self, data: Any, offset: int) -> None:  # noqa: N802 - SQLite's name, and bytes or a buffer
-        if self._disk.fails_now():
-            if self._disk.dead and self._disk.failed == 1:
-                super().xWrite(data[: len(data) // 2], offset)
-            raise self._disk.error("the disk is full, or does not answer")
-        super().xWrite(data, offset)
-
-    def xSync(self, flags: int) -> None:  # noqa: N802 - SQLite's name
-        if self._disk.fails_now():
-            raise apsw.IOError("the disk does not answer")
-        super().xSync(flags)
-
-    def xTruncate(self, size: int) -> None:  # noqa: N802 - SQLite's name
-        if self._disk.fails_now():
-            raise apsw.IOError("the disk does not answer")
-        super().xTruncate(size)
-
-
-class FaultyVFS(apsw.VFS):
-    def __init__(self, name: str, disk: Disk) -> None:
-        self._disk = disk
-        super().__init__(name, base="")
-
-    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802 - SQLite's name
-        return FaultyFile(name, flags, self._disk)
+        self._simulated.disarm()
+        self._before, self._struck = self._simulated.operations, sum(self._simulated.injected.values())
 
 
 @contextmanager
-def faulty_vfs() -> Iterator[Disk]:
-    """A disk for databases opened with the vfs "faulty"."""
-    plan = Disk()
-    vfs = FaultyVFS("faulty", plan)
-    yield plan
-    plan.disarm()
-    vfs.unregister()
+def faulty_disk() -> Iterator[Disk]:
+    """A disk for databases opened with its vfs."""
+    with SimulatedDisk(random.Random(1)) as simulated:
+        yield Disk(simulated)
+        simulated.disarm()
 
 
 @pytest.fixture
 def disk() -> Iterator[Disk]:
-    """A disk that fails on demand, for stores opened with the vfs "faulty"."""
-    with faulty_vfs() as plan:
+    """A disk that fails on demand, for stores opened with its vfs."""
+    with faulty_disk() as plan:
         yield plan
 
 
 @pytest.fixture
-def faulty(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
-    """A disk that fails on demand, under every store that is opened."""
-    connect = database._connect
-    monkeypatch.setattr(database, "_connect", lambda path, _: connect(path, "faulty"))
-    with faulty_vfs() as plan:
+def faulty(world: World) -> Iterator[Disk]:
+    """A disk that fails on demand, under the store of every client of this world."""
+    with faulty_disk() as plan:
+        world.vfs = plan.vfs
         yield plan

@@ -46,6 +46,7 @@ class World:
         self.directory = directory
         self.nodes: dict[int, Node] = {}
         self.connections: list[tuple[int, trio.abc.Stream]] = []
+        self.vfs: str | None = None
         self._nursery = nursery
 
     async def open_stream(self, host: str, port: int, /) -> trio.abc.Stream:
@@ -227,7 +228,7 @@ def runner(world: World) -> Start:
         def now() -> float:
             return START + trio.current_time()
 
-        run = Run(Client(config, inline_seams(1, world.open_stream, now)))
+        run = Run(Client(config, inline_seams(1, world.open_stream, now, vfs=world.vfs)))
         async with attended(run.client, run.told):
             yield run
 

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 AT_MOST = 3000
 
 
-def prepared(place: Path, trunk: FakeChain) -> Store:
-    store = Store.open(place, SIMNET, vfs="faulty")
+def prepared(place: Path, trunk: FakeChain, disk: Disk) -> Store:
+    store = Store.open(place, SIMNET, vfs=disk.vfs)
     store.commit([trunk.append(1, 4000), trunk.append_filter_headers(0, 1000), AddWatch(((b"old", ""),))])
     return store
 
@@ -82,7 +82,7 @@ def test_a_passing_fault_stores_nothing_and_the_next_try_succeeds(
     tmp_path: Path, disk: Disk, trunk: FakeChain, branch: FakeChain, outcomes: tuple[str, str]
 ) -> None:
     for fail_at in steps():
-        store = prepared(tmp_path / str(fail_at), trunk)
+        store = prepared(tmp_path / str(fail_at), trunk, disk)
         disk.arm(fail_at)
         stands, marks = tried(store, batch(trunk, branch))
         reached = disk.failed
@@ -109,12 +109,12 @@ def test_the_same_store_takes_the_same_batch_once_the_disk_works_again(
     """Scenario 21: no mark runs ahead of a failed write, and a batch that failed twice is stored by the third try."""
     first = everything(trunk, branch)
     second: list[Change] = [branch.append(6501, 3), ForgetBroadcast(b"\4" * 32)]
-    undisturbed = prepared(tmp_path / "undisturbed", trunk)
+    undisturbed = prepared(tmp_path / "undisturbed", trunk, disk)
     before, after_first, after_second = (view_after(undisturbed, changes) for changes in ([], first, second))
     undisturbed.close()
     for refused, fail_at in enumerate(steps()[::3]):
         place = tmp_path / str(fail_at)
-        store = prepared(place, trunk)
+        store = prepared(place, trunk, disk)
         disk.arm(fail_at, dead=True, error=error)
         if tried(store, first)[0]:
             disk.disarm()
@@ -162,7 +162,7 @@ def test_after_a_dead_disk_the_file_holds_the_batch_or_nothing_of_it(
     """The write that fails is torn in its middle, and nothing works after it: what a crash leaves behind."""
     for fail_at in steps():
         place = tmp_path / str(fail_at)
-        store = prepared(place, trunk)
+        store = prepared(place, trunk, disk)
         disk.arm(fail_at, dead=True)
         stands, _ = tried(store, batch(trunk, branch))
         reached = disk.failed
@@ -184,7 +184,7 @@ def test_a_fault_while_the_log_is_folded_in_loses_nothing(tmp_path: Path, disk: 
     big = SetMasternodes(1, trunk.hash_at(1), bytes(10_000_000))
     for fail_at in (1000, 1200, 1250, 1300, 1500, 2000, 2400):
         place = tmp_path / str(fail_at)
-        store = prepared(place, trunk)
+        store = prepared(place, trunk, disk)
         disk.arm(fail_at)
         stands, marks = tried(store, [big])
         assert disk.count >= fail_at
@@ -203,7 +203,7 @@ def test_an_open_on_a_failing_disk_is_refused_and_leaves_no_half_store(tmp_path:
         place = tmp_path / str(fail_at)
         disk.arm(fail_at)
         with suppress(StoreFailed):
-            Store.open(place, SIMNET, vfs="faulty").close()
+            Store.open(place, SIMNET, vfs=disk.vfs).close()
         reached = disk.failed
         disk.disarm()
         store = Store.open(place, SIMNET)
@@ -218,7 +218,7 @@ def test_a_commit_whose_answer_was_lost_is_recognised(
     tmp_path: Path, disk: Disk, trunk: FakeChain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The transaction stands but its end is reported as a failure: the commit counter in the file tells."""
-    store = prepared(tmp_path, trunk)
+    store = prepared(tmp_path, trunk, disk)
     run = type(store._database._writer).run
 
     def lose_the_answer(self: object, sql: str, *values: object) -> object:
@@ -239,7 +239,7 @@ def test_a_store_in_doubt_settles_before_it_writes_again(
     tmp_path: Path, disk: Disk, trunk: FakeChain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The answer was lost and the file could not be read either: the next commit first learns what stands."""
-    store = prepared(tmp_path, trunk)
+    store = prepared(tmp_path, trunk, disk)
     session = type(store._database._writer)
     run = session.run
 
@@ -268,7 +268,7 @@ def test_a_store_in_doubt_settles_before_it_writes_again(
 def test_what_could_not_be_rolled_back_at_once_is_rolled_back_later(
     tmp_path: Path, disk: Disk, trunk: FakeChain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = prepared(tmp_path, trunk)
+    store = prepared(tmp_path, trunk, disk)
 
     def refuse(_: object) -> None:
         raise StoreFailed("the disk is away")

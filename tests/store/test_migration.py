@@ -193,7 +193,7 @@ def test_a_migration_that_meets_a_failing_disk_leaves_the_old_store(
         shutil.copytree(old, place)
         disk.arm(fail_at, dead=True)
         with suppress(StoreFailed):
-            Store.open(place, SIMNET, vfs="faulty").close()
+            Store.open(place, SIMNET, vfs=disk.vfs).close()
         reached = disk.failed
         disk.disarm()
         assert execute(place, "PRAGMA user_version") in ([(version,)], [(VERSION,)])

@@ -150,7 +150,7 @@ class StoreMachine(RuleBasedStateMachine):
         super().__init__()
         self.place = Path(tempfile.mkdtemp(dir=self.room))
         self.model = self.make_model(self.birthday)
-        self.store = Store.open(self.place / "store", SIMNET, vfs="faulty", birthday=self.birthday)
+        self.store = Store.open(self.place / "store", SIMNET, vfs=self.disk.vfs, birthday=self.birthday)
         self.lost: list[bytes] = []
 
     def teardown(self) -> None:
@@ -322,7 +322,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.disk.disarm()
         digest = self.store.digest()
         self.store.close()
-        self.store = Store.open(self.place / "store", SIMNET, vfs="faulty")
+        self.store = Store.open(self.place / "store", SIMNET, vfs=self.disk.vfs)
         assert self.store.digest() == digest
 
     @rule()
