@@ -8,7 +8,7 @@ import attrs
 import trio
 
 from phasegate.consensus.params import Network
-from phasegate.engine.config import Config
+from phasegate.engine.config import Address, Config
 from phasegate.engine.errors import FailureKind
 from phasegate.engine.events import Progress
 from phasegate.engine.facts import Facts
@@ -18,10 +18,11 @@ from phasegate.engine.peers import Peer
 from phasegate.engine.pool import Pool
 from phasegate.engine.progress import PHASES, Meter, PhaseRun
 from phasegate.engine.recovery import Recovery
-from phasegate.engine.requests import Ledger, Tally
+from phasegate.engine.requests import Ledger, RequestView, Tally
 from phasegate.engine.seams import Seams, Writer
 from phasegate.engine.sync import SyncBindings
 from phasegate.engine.work import Work
+from phasegate.p2p.reputation import Ban
 from phasegate.statecharts.sync import SyncFacts
 from phasegate.store import Store, Watermarks
 from phasegate.store.journal import JournalRow
@@ -130,6 +131,20 @@ class Inquiry:
     def requests(self) -> Tally:
         """Counts of the phases' requests and answers in this run."""
         return self._ledger.tally
+
+    @property
+    def open_requests(self) -> tuple[RequestView, ...]:
+        """All requests under way, those for announced locks too, in the order in which they were made."""
+        return self._ledger.open_requests()
+
+    @property
+    def waiting_events(self) -> int:
+        """How many events wait for the chart."""
+        return self._interpreter.waiting
+
+    def banned(self, address: Address) -> Ban | None:
+        """The ban that is in force against an address, None if there is none."""
+        return self._pool.memory.banned(address)
 
     @property
     def peers(self) -> list[Peer]:

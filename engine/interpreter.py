@@ -158,6 +158,11 @@ class Interpreter(Generic[M]):
         """The id of the active atomic state."""
         return next(state.id for state in self.chart.configuration if not state.states)
 
+    @property
+    def waiting(self) -> int:
+        """How many events wait to be taken."""
+        return self._receive.statistics().current_buffer_used
+
     async def post(self, event: str, reason: str = "", *, cause: Exception | None = None) -> None:
         """Send an event from outside.
 

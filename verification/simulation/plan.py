@@ -114,6 +114,11 @@ class Plan:
         return f"seed {self.seed}: {self.height} blocks of shape {self.shape}, {phases}; peers {peers}{happenings}"
 
 
+def _told(peer: PeerPlan) -> str:
+    what = f"{peer.manner} {peer.lie}".strip() or "honest"
+    return f"{what} ({peer.delay:.2f} s, {peer.latency:.2f} s away)"
+
+
 SHAPES = 4
 HEIGHTS = (24, 36, 60)
 """Few, because each chain is generated once a process."""

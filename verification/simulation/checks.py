@@ -1,0 +1,101 @@
+"""What has to be true of every run, whatever happened in it. Each check is a law with a name.
+
+Some are looked at while the client runs (`Bounds`), the others when it has ended.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+import attrs
+
+from phasegate.engine.client import Client
+from phasegate.engine.events import Event, Progress, Rewound, Transition
+from phasegate.engine.progress import PHASES
+from phasegate.engine.requests import RequestView
+from phasegate.verification.simulation.world import HONEST
+
+ORDER, STALL, TRUTH, MONOTONE, OUTSTANDING, BOUNDED, ERRORS, JUSTICE, LOSS, TWIN = (
+    "requests belong to the active phase",
+    "synced when the faults have ended",
+    "the database is the model's",
+    "progress is monotone",
+    "no request outstanding",
+    "queues are bounded",
+    "errors become events",
+    "nobody honest is banned",
+    "nothing stored is lost",
+    "one seed, one run",
+)
+"""The laws of a run, as they are named when one is broken."""
+MAILBOX = 64
+"""Events that may wait for the chart."""
+BESIDE = {"errands": "locks"}
+"""What is asked for beside the phases, with the name of its limits: announced locks."""
+
+Broken = tuple[str, str]
+"""The name of a law, and what broke it."""
+
+
+@attrs.define
+class Bounds:
+    """Looks at a running client at each of its transitions; `broken` has what was wrong, `most` the highest counts."""
+
+    broken: list[Broken] = attrs.field(factory=list)
+    most: Counter[str] = attrs.field(factory=Counter)
+
+    def look(self, client: Client, event: Transition) -> None:
+        """Requests and queues, now."""
+        limits, views = client.config.limits, client.open_requests
+        self._order(client.state, views)
+        for phase, count in Counter(view.phase for view in views).items():
+            self._bound(f"requests of {phase}", count, limits.concurrency[BESIDE.get(phase, phase)])
+        for (_, phase), count in Counter((view.peer, view.phase) for view in views).items():
+            self._bound(f"requests of {phase} to one peer", count, limits.in_flight[BESIDE.get(phase, phase)])
+        self._bound("events that wait for the chart", client.waiting_events, MAILBOX)
+        self._bound("peers", len(client.peers), limits.max_peers + limits.filter_peers)
+        if event.target == "synced" and client.facts.outstanding:
+            self.broken.append((OUTSTANDING, f"synced with {client.facts.outstanding} requests outstanding"))
+
+    def _order(self, state: str, views: Iterable[RequestView]) -> None:
+        for view in views:
+            if view.phase not in (state, *BESIDE):
+                self.broken.append((ORDER, f"{view.command} of {view.phase} is under way in {state}"))
+
+    def _bound(self, what: str, count: int, most: int) -> None:
+        self.most[what] = max(self.most[what], count)
+        if count > most:
+            self.broken.append((BOUNDED, f"{count} {what}, and {most} are allowed"))
+
+
+def falling_progress(events: Iterable[Event]) -> Iterator[Broken]:
+    """Where a percentage falls within a walk, or says what cannot be."""
+    best: dict[str, float] = {}
+    for event in events:
+        if isinstance(event, Rewound) or _begins_walk(event):
+            best.clear()
+        if isinstance(event, Progress):
+            for name, percent in ((event.phase, event.percent), ("overall", event.overall)):
+                if percent < best.get(name, 0.0) or not 0.0 <= percent <= 100.0:
+                    yield MONOTONE, f"{name} goes from {best.get(name, 0.0):.2f} % to {percent:.2f} %"
+                best[name] = max(percent, best.get(name, 0.0))
+            if not 0 <= event.done <= event.total:
+                yield MONOTONE, f"{event.phase} has done {event.done} of {event.total}"
+
+
+def _begins_walk(event: Event) -> bool:
+    return isinstance(event, Transition) and event.target == "headers" and event.source in ("idle", "synced", "paused")
+
+
+def unjust_bans(client: Client) -> Iterator[Broken]:
+    """Bans of peers that did nothing wrong."""
+    for address in client.config.peers[:HONEST]:
+        if (ban := client.banned(address)) is not None:
+            yield JUSTICE, f"{address} is banned for {ban.reason}"
+
+
+def phases_of(masternodes: bool, filters: bool) -> tuple[str, ...]:
+    """The phases that a configuration enables, in order."""
+    enabled = {"mnlist": masternodes, "cfheaders": filters, "filters": filters, "blocks": filters}
+    return tuple(phase for phase in PHASES if enabled.get(phase, True))
