@@ -11,6 +11,10 @@ A job that was with one peer for `steal_after`, and for twice as long as such jo
 asked for it too, the first result counts, and the other fetch is cancelled. The job that all wait for comes first,
 before any that is open; the others follow when none is open any more. Who was asked earlier and lost has been outrun.
 Where everything takes long nothing is overdue for long, so a slow line is not filled with the same things twice.
+
+Peers that are asked in vain come back, and new ones come. So a download ends when `PERSISTENCE` fetches in a row have
+been in vain and none brought anything: what is asked for may not be there any more, because the peers have gone over to
+another branch, and only a walk from the headers can tell. When some peer has hinted at another tip, one is enough.
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ import attrs
 import trio
 
 from phasegate.consensus.faults import PeerMisbehaved
-from phasegate.engine.errors import PeerGone
+from phasegate.engine.errors import FailureKind, PeerGone
 from phasegate.engine.holding import Holding
 from phasegate.engine.peers import Peer
 from phasegate.engine.staff import Staff
@@ -41,6 +45,8 @@ RECENT = 16
 """Results from which it is told how long the next ones will take."""
 RACERS = 2
 """Peers that may be at the same job."""
+PERSISTENCE = 4
+"""Fetches that may be in vain in a row."""
 
 
 async def in_order(
@@ -65,7 +71,8 @@ async def in_order(
         size: the bytes that a result takes in memory; without it they are not counted.
 
     Raises:
-        Failure: no peer of `peers` is left and jobs are not done; or `peers` raised it at the first call.
+        Failure: no peer of `peers` is left and jobs are not done, or too many were asked in vain; or `peers` raised it
+            at the first call.
     """
     choose = peers if callable(peers) else lambda: peers
     with unwrapped():
@@ -110,6 +117,7 @@ class _Line(Generic[J, R]):
         self._under_way: dict[int, list[_Fetch]] = {}
         self._results: dict[int, R] = {}
         self._head = 0
+        self._vain = 0
         self._taken = -1
         self._times: deque[float] = deque(maxlen=RECENT)
         self._moved = trio.Event()
@@ -120,7 +128,7 @@ class _Line(Generic[J, R]):
         self._held.applied()
         self._hand_out()
         while index not in self._results:
-            if not self._under_way:
+            if not self._under_way or self._is_hopeless():
                 raise self._work.no_peer()
             moved = self._moved
             with trio.move_on_at(self._next_race()):
@@ -164,6 +172,10 @@ class _Line(Generic[J, R]):
         if has_room:
             yield from filter(self._is_overdue, sorted(self._under_way))
 
+    def _is_hopeless(self) -> bool:
+        """Whether so many were asked in vain that what is asked for may not be there any more."""
+        return self._vain >= (1 if self._work.live.tip_hint else PERSISTENCE)
+
     def _is_done(self, index: int) -> bool:
         return index <= self._taken or index in self._results
 
@@ -192,15 +204,19 @@ class _Line(Generic[J, R]):
         self._nursery.start_soon(self._do, fetch)
 
     async def _do(self, fetch: _Fetch) -> None:
-        with suppress(PeerGone, PeerMisbehaved), fetch.scope, self._work.blame(fetch.peer):
-            result = await self._fetch(fetch.peer, self._jobs[fetch.index])
-            if not self._is_done(fetch.index):
-                self._put(fetch, result)
+        try:
+            with suppress(PeerMisbehaved), fetch.scope, self._work.blame(fetch.peer):
+                result = await self._fetch(fetch.peer, self._jobs[fetch.index])
+                if not self._is_done(fetch.index):
+                    self._put(fetch, result)
+        except PeerGone as gone:
+            self._vain += gone.kind is FailureKind.PEER_SILENT
         self._end(fetch)
 
     def _put(self, fetch: _Fetch, result: R) -> None:
         """The first result of a job: whoever else is at it need not go on."""
         self._results[fetch.index] = result
+        self._vain = 0
         self._held.put(fetch.index, result)
         self._times.append(trio.current_time() - fetch.began)
         self._staff.did(fetch.peer)

@@ -76,8 +76,11 @@ class Life:
         while not self._ends:
             told = Told()
             self.lives.append(told)
-            with trio.CancelScope() as self._scope:
-                await self._live(told)
+            try:
+                with trio.CancelScope() as self._scope:
+                    await self._live(told)
+            except (ExceptionGroup, ClientFailed, StoreError) as error:
+                self._note_end(told, error, opening=False)
             self.client = None
             if self._disk.dead:
                 told.ending = told.ending or "killed"
@@ -92,12 +95,9 @@ class Life:
             self._note_end(told, refused, opening=True)
             return
         self.client = client
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._listen, client, told)
-                await nursery.start(client.run)
-        except (ExceptionGroup, ClientFailed, StoreError) as error:
-            self._note_end(told, error, opening=False)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._listen, client, told)
+            await nursery.start(client.run)
 
     def _seams(self) -> Seams:
         seed = random.Random(f"client {self._seed} {len(self.lives)}").getrandbits(64)
@@ -111,12 +111,12 @@ class Life:
                 self._entry(event.target).set()
 
     def _note_end(self, told: Told, error: BaseException, *, opening: bool) -> None:
-        """A dead or refusing disk excuses what it causes, and nothing else."""
+        """A disk excuses what it causes when it is dead, or refuses at the very beginning or end; and nothing else."""
         told.ending = f"{'could not begin' if opening else 'ended'}: {error}"
         causes = [cause for leaf in leaves(error) for cause in (leaf, leaf.__cause__) if cause is not None]
         if opening:
             self._down = max(self._down, OPENING_AGAIN)
-        elif not self._disk.dead or not any(isinstance(cause, StoreError) for cause in causes):
+        elif not (self._disk.dead or _was_stopped(told)) or not any(isinstance(cause, StoreError) for cause in causes):
             self.errors.append(error)
 
     # -- what is done to it --------------------------------------------------------------------------------------
@@ -166,6 +166,12 @@ class Life:
         """Stop the client for good."""
         self._ends = True
         await self._asked(Client.stop)
+
+
+def _was_stopped(told: Told) -> bool:
+    """Whether the chart had ended as it should, and only closing the store was left."""
+    moves = [event.target for event in told.events if isinstance(event, Transition)]
+    return moves[-1:] == ["stopped"]
 
 
 def configuration(plan: Plan, directory: Path, watched: tuple[str, ...]) -> Config:

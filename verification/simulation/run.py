@@ -9,15 +9,14 @@ from __future__ import annotations
 import random
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import trio
-import trio._core._run
 from trio.testing import MockClock
 
+from phasegate.engine.client import Client
 from phasegate.verification.disk import Fault, SimulatedDisk
+from phasegate.verification.schedule import one_schedule
 from phasegate.verification.simulation.checks import OUTSTANDING, STALL, Bounds, Broken, unjust_bans
 from phasegate.verification.simulation.judgement import Outcome, Traces, judged
 from phasegate.verification.simulation.life import Life
@@ -36,23 +35,14 @@ REPEAT = 60.0
 
 def simulate(plan: Plan) -> Outcome:
     """Run a plan in a directory of its own, on a virtual clock."""
-    with tempfile.TemporaryDirectory(prefix="phasegate-simulation-") as directory, one_schedule(plan.seed):
-        with SimulatedDisk(random.Random(f"disk {plan.seed}")) as disk:
-            run = _Run(plan, disk, Path(directory))
-            trio.run(run.run, clock=MockClock(autojump_threshold=0))
-            return judged(run.traces())
-
-
-@contextmanager
-def one_schedule(seed: int) -> Iterator[None]:
-    """Let Trio's scheduler draw from a seed instead of true chance."""
-    core = trio._core._run
-    before = core._ALLOW_DETERMINISTIC_SCHEDULING, core._r
-    core._ALLOW_DETERMINISTIC_SCHEDULING, core._r = True, random.Random(seed)
-    try:
-        yield
-    finally:
-        core._ALLOW_DETERMINISTIC_SCHEDULING, core._r = before
+    with (
+        tempfile.TemporaryDirectory(prefix="phasegate-simulation-") as directory,
+        SimulatedDisk(random.Random(f"disk {plan.seed}")) as disk,
+        one_schedule(plan.seed),
+    ):
+        run = _Run(plan, disk, Path(directory))
+        trio.run(run.run, clock=MockClock(autojump_threshold=0))
+        return judged(run.traces())
 
 
 class _Run:
@@ -106,8 +96,7 @@ class _Run:
                 await self._life.entered(what.state)
         await trio.sleep(what.after)
         match what.kind:
-            case "disk-fault":
-                assert what.fault is not None
+            case "disk-fault" if what.fault is not None:
                 self._disk.arm(what.fault, 1 + int(what.amount), lasting=max(1, int(what.amount)))
                 await trio.sleep(LONGEST_WAIT / 2)
             case "kill" | "power-cut":
@@ -128,7 +117,8 @@ class _Run:
         with trio.move_on_after(PATIENCE):
             while not await self._stays_synced():
                 await trio.sleep(0.5)
-            self._look_at_client()
+            if self._life.client is not None:
+                self._look_at(self._life.client)
             return
         state = "not running" if self._life.client is None else self._life.client.state
         why = "" if self._life.client is None else f" ({self._life.client.status.reason})"
@@ -144,8 +134,8 @@ class _Run:
         return self._is_synced()
 
     def _is_synced(self) -> bool:
-        client = self._life.client
-        return client is not None and client.state == "synced" and client.facts.marks.tip_hash == self._world.chain.tip_hash
+        client, tip = self._life.client, self._world.chain.tip_hash
+        return client is not None and client.state == "synced" and client.facts.marks.tip_hash == tip
 
     async def _nudge(self) -> None:
         """Now and then the honest tell of their tip, as blocks would; a paused client is resumed by its user."""
@@ -155,9 +145,7 @@ class _Run:
             if self._life.client is not None and self._life.client.state == "paused":
                 await self._life.resume()
 
-    def _look_at_client(self) -> None:
-        client = self._life.client
-        assert client is not None
+    def _look_at(self, client: Client) -> None:
         if client.facts.outstanding:
             self._broken.append((OUTSTANDING, f"{client.facts.outstanding} requests, though all is quiet"))
         self._broken += unjust_bans(client)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from phasegate.consensus.headers import work_of
 from phasegate.consensus.params import SIMNET
 from phasegate.consensus.primitives import BlockHeader
-from phasegate.consensus.headers import work_of
 from phasegate.p2p.simnet.generated import GeneratedChain
 
 Path = tuple[tuple[int, int], ...]

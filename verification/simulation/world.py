@@ -7,6 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import attrs
 import trio
@@ -76,9 +77,7 @@ class World:
         if plan.lie:
             with suppress(CannotServe):  # a chain may have no place for a lie: that liar is honest
                 ways["lie"] = Lie.parse(plan.lie, self.chain)
-        node = Node(
-            self.chain, delay=plan.delay, rng=random.Random(self._rng.getrandbits(64)), now=self.now, **ways
-        )
+        node = Node(self.chain, delay=plan.delay, rng=random.Random(self._rng.getrandbits(64)), now=self.now, **ways)
         return Place(plan, node, Trouble(plan.latency, self.done))
 
     async def open_stream(self, _host: str, port: int, /) -> trio.abc.Stream:
@@ -172,7 +171,7 @@ class World:
         return self.done + manners + Counter({"lie told": lies})
 
 
-Ways = dict[str, object]
+Ways = dict[str, Any]
 
 MANNERS: dict[str, Callable[[random.Random], Ways]] = {
     "": lambda _: {},

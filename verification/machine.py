@@ -1,0 +1,263 @@
+"""The engine under fire: a Hypothesis state machine that runs any chart with scripted activities.
+
+Subclass it with your own chart and law, and run its `TestCase`:
+
+    class MyMachine(EngineMachine):
+        ruled = Ruled(MyChart, MY_LAW)
+
+    TestMine = MyMachine.TestCase
+
+Hypothesis decides what happens: guards change their answers, events come from outside, activities return, fail, crash,
+take their time over being cancelled and speak when their state has long been left; things happen one at a time, or
+several before the engine gets to run, or while the program is started anew. After each, what the engine promises is
+looked at (`phasegate.verification.scripted` names it), and at the end the recorded journal is replayed against the law.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import trio
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from phasegate.engine.interpreter import Interpreter
+from phasegate.statecharts.anatomy import read
+from phasegate.statecharts.catalogue import CHARTS, Ruled
+from phasegate.verification.recorded import Recorded
+from phasegate.verification.replay import replay
+from phasegate.verification.scripted import (
+    IDLE,
+    OUTLIVED,
+    VANISHED,
+    BrokenPromise,
+    Guards,
+    Manner,
+    Order,
+    Troupe,
+    model,
+    troupe,
+)
+from phasegate.verification.stage import Stage
+
+DRAWN = st.data()
+
+
+class EngineMachine(RuleBasedStateMachine):
+    """Drives one chart's engine; every example is a run of several programs one after the other.
+
+    Class attributes, to be set by who subclasses it:
+        ruled: the chart and its law.
+        failure: the event that an activity's failure stands for; None if it takes the engine down.
+        bug: the event that any other error of an activity stands for; None if it takes the engine down.
+        tally: counts what happened, over all examples.
+    """
+
+    ruled: ClassVar[Ruled] = CHARTS["sync"]
+    failure: ClassVar[str | None] = "fail"
+    bug: ClassVar[str | None] = "crash"
+    tally: ClassVar[Counter[str]] = Counter()
+
+    def __init__(self) -> None:
+        super().__init__()
+        anatomy = read(self.ruled.chart)
+        self._events = anatomy.events
+        self._gentle = tuple(event for event in anatomy.events if event not in self.ruled.law.everywhere)
+        self._names = sorted(anatomy.guards - set(self.ruled.law.switches))
+        self._guards = Guards(dict.fromkeys(anatomy.guards, False))
+        self._stage = Stage()
+        self._stage.begin()
+        self._journal: list[Recorded] = []
+        self._outside = 0
+        self._troupe: Troupe
+        self._engine: Interpreter[Any]
+        self._scope: trio.CancelScope
+        self._fell: list[BaseException] = []
+
+    # -- what happens --------------------------------------------------------------------------------------------
+
+    @initialize(data=DRAWN)
+    def begin(self, data: st.DataObject) -> None:
+        """The program is started under some configuration."""
+        for switch in self.ruled.law.switches:
+            self._guards.answers[switch] = data.draw(st.booleans(), label=switch)
+        self._start()
+
+    @rule(data=DRAWN)
+    def answer(self, data: st.DataObject) -> None:
+        """Some guards change their answers."""
+        if self._names:
+            for name in data.draw(st.lists(st.sampled_from(self._names), min_size=1, max_size=4, unique=True)):
+                self._guards.answers[name] = not self._guards.answers[name]
+
+    @rule()
+    def answer_yes(self) -> None:
+        """Every guard says yes, but those that bring bad news."""
+        for name in self._names:
+            self._guards.answers[name] = name not in self.ruled.law.bad_news
+
+    @rule(data=DRAWN)
+    def post(self, data: st.DataObject) -> None:
+        """An event comes from outside."""
+        self._at_once([self._event(data)])
+
+    @rule(order=st.sampled_from(Order))
+    def tell(self, order: Order) -> None:
+        """The activity that runs does something."""
+        self._at_once([order])
+
+    @rule(data=DRAWN)
+    def at_once(self, data: st.DataObject) -> None:
+        """Several things happen before the engine gets to run."""
+        one = st.one_of(st.sampled_from(Order), st.builds(lambda: None))
+        orders = data.draw(st.lists(one, min_size=2, max_size=4))
+        self._at_once([self._event(data) if order is None else order for order in orders])
+
+    @rule(manner=st.sampled_from(Manner))
+    def manner(self, manner: Manner) -> None:
+        """From now on activities take being cancelled like this."""
+        self._troupe.manner = manner
+
+    @rule(seconds=st.sampled_from((0.5, 2.0, 4.0)))
+    def wait(self, seconds: float) -> None:
+        """Time passes."""
+        self._stage.wait(seconds)
+
+    @rule()
+    @precondition(lambda self: len(self._journal) > 3)
+    def restart(self) -> None:
+        """The program is killed and started anew."""
+        self._stop()
+        self._start()
+
+    @rule(data=DRAWN)
+    @precondition(lambda self: len(self._journal) > 6 and bool(self.ruled.law.everywhere))
+    def end(self, data: st.DataObject) -> None:
+        """An event that ends everything comes from outside; then the program is started anew."""
+        self._at_once([data.draw(st.sampled_from(sorted(self.ruled.law.everywhere)))])
+
+    # -- what is looked at ---------------------------------------------------------------------------------------
+
+    @invariant()
+    def keeps_its_promises(self) -> None:
+        """Whatever has happened."""
+        if not hasattr(self, "_troupe"):
+            return
+        self._record()
+        for broken in self._troupe.broken:
+            raise broken
+        if self._fell:
+            self._look_at_fall()
+        elif self._engine.ended.is_set():
+            self._restart_after_end()
+        else:
+            self._look_at_activity()
+
+    def teardown(self) -> None:
+        """The journal of the whole example keeps the law."""
+        try:
+            if hasattr(self, "_troupe"):
+                self._record()
+                self._stop()
+                self._look_at_journal()
+        finally:
+            self._stage.end()
+        type(self).tally["examples"] += 1
+        type(self).tally["transitions"] += len(self._journal)
+
+    def _look_at_activity(self) -> None:
+        """Whoever runs belongs to the state; and what the law says runs does, unless an earlier act is ending."""
+        leaf, running = self._engine.leaf, self._troupe.running
+        wanted = self.ruled.law.runs.get(leaf)
+        clings = any(act.cancelled for act in running)
+        if not clings and [act.state for act in running] != ([leaf] if wanted else []):
+            waits = wanted and self._troupe.acts and self._troupe.acts[-1].ended and self._is_resting(leaf)
+            if not waits:
+                raise BrokenPromise(IDLE, f"{[act.state for act in running]} run in {leaf}")
+
+    def _is_resting(self, leaf: str) -> bool:
+        """Whether the last activity's return means nothing, so that nobody starts it again."""
+        return self.ruled.law.runs[leaf] not in self.ruled.law.returns
+
+    def _look_at_fall(self) -> None:
+        """The engine went down: only an error that the chart has no event for may do that, and it has to be seen."""
+        causes = [leaf for error in self._fell for leaf in _leaves(error)]
+        if not any(str(cause) in self._troupe.bugs or self.failure is None for cause in causes):
+            raise self._fell[0]
+        self._start()
+
+    def _restart_after_end(self) -> None:
+        if self._troupe.running:
+            raise BrokenPromise(OUTLIVED, f"{self._troupe.running[0].state} outlives the engine")
+        self._start()
+
+    def _look_at_journal(self) -> None:
+        for breach in replay(self._journal, self.ruled).breaches:
+            raise BrokenPromise(f"journal: {breach.law.value}", f"row {breach.row_id}: {breach.text}")
+
+    # -- the run -------------------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        self._guards.seen = dict(self._guards.answers)
+        self._troupe = troupe(self.ruled, self._guards, self.failure, self.bug)
+        self._engine = Interpreter(self.ruled.chart, model(self.ruled, self._guards), self._troupe)
+        self._troupe.say = self._engine.post_nowait
+        self._fell = []
+        self._scope = trio.CancelScope()
+        self._reported = 0
+        self._stage.do(self._spawn)
+
+    async def _spawn(self) -> None:
+        self._stage.nursery.start_soon(self._perform)
+
+    async def _perform(self) -> None:
+        try:
+            with self._scope:
+                await self._engine.run()
+        except (ExceptionGroup, BaseExceptionGroup) as error:
+            self._fell.append(error)
+
+    def _stop(self) -> None:
+        """Kill the program; what crashes meanwhile must be seen."""
+
+        async def cancel() -> None:
+            self._scope.cancel()
+
+        self._stage.do(cancel)
+        for _ in range(3):
+            self._stage.wait(4.0)
+        self._record()
+        seen = {str(leaf) for error in self._fell for leaf in _leaves(error)}
+        seen |= {step.reason for step, _ in self._troupe.steps}
+        for bug in sorted(self._troupe.bugs - seen):
+            raise BrokenPromise(VANISHED, f"the crash of {bug} was neither reported nor raised")
+
+    def _at_once(self, things: Iterable[Order | str]) -> None:
+        async def happen() -> None:
+            for thing in things:
+                if isinstance(thing, Order):
+                    for act in self._troupe.running:
+                        act.tell(thing)
+                else:
+                    self._outside += 1
+                    self._engine.post_nowait(str(thing), f"outside {self._outside}")
+
+        self._stage.do(happen)
+
+    def _event(self, data: st.DataObject) -> str:
+        return data.draw(st.sampled_from(self._gentle), label="event")
+
+    def _record(self) -> None:
+        """Take over what was reported since, as rows of a journal."""
+        for step, holding in self._troupe.steps[self._reported :]:
+            row, facts = len(self._journal) + 1, {"holding": list(holding)}
+            self._journal.append(Recorded(row, float(row), step.source, step.target, step.event, step.reason, facts))
+        self._reported = len(self._troupe.steps)
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
+    return [error]
