@@ -141,7 +141,10 @@ class Facts:
         return self.ready_peers > 0
 
     def as_dict(self) -> dict[str, Any]:
-        """The facts as plain JSON values, for the journal; hashes in display order."""
+        """The facts as plain JSON values, for the journal; hashes in display order.
+
+        `holding` names the guards that say yes, sorted; all others say no. So a journal can be replayed.
+        """
         marks = self.marks
         return {
             "tip": marks.tip,
@@ -157,6 +160,8 @@ class Facts:
             "tip_hint": self.tip_hint,
             "misgiving": self.misgiving,
             "advice": None if self.advice is None else self.advice.value,
+            "mn_floor": self.mn_floor,
+            "holding": sorted(guard for guard in GUARDS if getattr(self, guard)),
         }
 
 

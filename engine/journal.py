@@ -8,6 +8,7 @@ the beginning of the trouble and its end are what is read later.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import attrs
@@ -19,6 +20,19 @@ MOST_WAITING = 1000
 """Rows that may wait for the disk."""
 TRIM_EVERY = 100
 """Journal rows between two trims."""
+
+_MISSING = re.compile(r"\((\d{1,9}) transitions before it were not stored\)\Z")
+
+
+def tell_missing(reason: str, missing: int) -> str:
+    """The reason of a row before which `missing` transitions were not stored; `told_missing` reads it."""
+    return f"{reason} ({missing} transitions before it were not stored)".lstrip()
+
+
+def told_missing(reason: str) -> int:
+    """How many transitions were not stored before the row of this reason, as `tell_missing` says it; 0 if none."""
+    told = _MISSING.search(reason)
+    return int(told[1]) if told else 0
 
 
 class Journal:
@@ -60,8 +74,7 @@ class Journal:
             self.end += 1
         else:
             self._missing += 1
-            told = f"{row.reason} ({self._missing} transitions before it were not stored)".lstrip()
-            self._waiting[-1] = attrs.evolve(row, reason=told)
+            self._waiting[-1] = attrs.evolve(row, reason=tell_missing(row.reason, self._missing))
 
     async def write(self) -> None:
         """Write what waits, and be it nothing: this returns when a commit stands.

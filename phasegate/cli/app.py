@@ -23,6 +23,7 @@ from phasegate.cli.history import history
 from phasegate.cli.peers import peers
 from phasegate.cli.policy import policy
 from phasegate.cli.refusal import Code, forget_stdout, say_error
+from phasegate.cli.replay import replay
 from phasegate.cli.simnet import simnet
 from phasegate.cli.status import status
 from phasegate.cli.sync import sync
@@ -36,7 +37,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (sync, status, history, unwatch, broadcast, demo, diagram, verify, policy, bench, simnet):
+for _command in (sync, status, history, replay, unwatch, broadcast, demo, diagram, verify, policy, bench, simnet):
     app.command()(_command)
 app.add_typer(peers)
 app.add_typer(check)

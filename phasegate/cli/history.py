@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from phasegate.cli import options
 from phasegate.cli.refusal import one_line, refusals
+from phasegate.engine.errors import ConfigError
 
 if TYPE_CHECKING:
+    from phasegate.consensus.params import Network
     from phasegate.store import JournalRow, Store
+
+    Rows = Iterator[JournalRow]
 
 AT_ONCE = 1000
 """Rows read at a time."""
@@ -27,35 +32,59 @@ def history(
         int | None, typer.Option(metavar="N", min=1, help="Only the newest N transitions; default: all that are kept.")
     ] = None,
     as_json: options.AsJson = False,
+    as_mermaid: Annotated[
+        bool, typer.Option("--mermaid", help="Draw a Mermaid sequence diagram; Mermaid takes some 300 transitions.")
+    ] = False,
 ) -> None:
     """Show the stored transitions. Oldest first; with --json as `sync --json` tells them."""
     with refusals("history"):
+        if as_json and as_mermaid:
+            raise ConfigError("--json and --mermaid are two forms: choose one")
         config = options.stored_config(network, datadir, activation, devnet_name)
 
         from phasegate.store import Store
 
         store = Store.open(config.datadir, config.network)
+        say: Callable[[Store, Network, Rows], None] = _say_json if as_json else _draw if as_mermaid else _say
         try:
-            for row in _rows(store, limit):
-                (_say_json if as_json else _say)(row)
+            say(store, config.network, _rows(store, limit))
         finally:
             store.close()
 
 
-def _rows(store: Store, limit: int | None) -> Iterator[JournalRow]:
+def _rows(store: Store, limit: int | None) -> Rows:
     after = 0 if limit is None else max(0, store.journal_end() - limit)
     while rows := store.journal(after, AT_ONCE):
         yield from rows
         after = rows[-1].row_id
 
 
-def _say_json(row: JournalRow) -> None:
-    from phasegate.cli.output import journal_line, write_line
+def _say_json(store: Store, network: Network, rows: Rows) -> None:
+    from phasegate.cli.output import journal_header, journal_line, write_line
 
-    write_line("transition", row.time, journal_line(row))
+    first = next(rows, None)
+    begins = store.journal_end() + 1 if first is None else first.row_id
+    write_line("journal", None, journal_header(network.name, begins))
+    for row in chain([] if first is None else [first], rows):
+        write_line("transition", row.time, journal_line(row))
 
 
-def _say(row: JournalRow) -> None:
-    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.time))
-    line = f"{when}  {row.source:>10} -> {row.target:<10} {row.event:<8} {one_line(row.reason)}"
-    typer.echo(line.rstrip())
+def _draw(_store: Store, _network: Network, rows: Rows) -> None:
+    from phasegate.statecharts.anatomy import read
+    from phasegate.statecharts.sync import SyncChart
+    from phasegate.store import StoreCorrupt
+    from phasegate.verification.recorded import NotAJournal, Recorded
+    from phasegate.verification.sequence import sequence
+
+    try:
+        drawing = sequence(map(Recorded.from_row, rows), read(SyncChart))
+    except NotAJournal as error:
+        raise StoreCorrupt(f"the journal is damaged: {error}", table="journal") from error
+    typer.echo(drawing, nl=False)
+
+
+def _say(_store: Store, _network: Network, rows: Rows) -> None:
+    for row in rows:
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.time))
+        line = f"{when}  {row.source:>10} -> {row.target:<10} {row.event:<8} {one_line(row.reason)}"
+        typer.echo(line.rstrip())

@@ -41,10 +41,20 @@ def write_line(event: str, when: float | None, fields: Fields) -> None:
 
 
 class JsonLines:
-    """Shows events as lines."""
+    """Shows events as lines.
+
+    Args:
+        network: name of the chain; with it a line that says whose journal this is stands before the first transition.
+    """
+
+    def __init__(self, network: str | None = None) -> None:
+        self._network = network
 
     def show(self, event: Event) -> None:
-        """One line."""
+        """One line, the first transition two."""
+        if self._network is not None and isinstance(event, Transition):
+            write_line("journal", event.time, journal_header(self._network, event.row_id))
+            self._network = None
         name, when, fields = as_line(event)
         write_line(name, when, fields)
 
@@ -64,7 +74,14 @@ def as_line(event: Event) -> tuple[str, float | None, Fields]:
 
 @as_line.register
 def _(event: Transition) -> tuple[str, float | None, Fields]:
-    return "transition", event.time, _step(event.source, event.target, event.trigger, event.reason, event.facts)
+    return "transition", event.time, {
+        "row_id": event.row_id,
+        "from": event.source,
+        "to": event.target,
+        "trigger": event.trigger,
+        "reason": event.reason,
+        "facts": dict(event.facts),
+    }  # fmt: skip
 
 
 @as_line.register
@@ -142,8 +159,20 @@ def journal_line(row: JournalRow) -> Fields:
         facts = dict(json.loads(row.facts_json))
     except (TypeError, ValueError) as error:
         raise StoreCorrupt(f"the facts of journal row {row.row_id} are damaged", table="journal") from error
-    return _step(row.source, row.target, row.event, row.reason, facts)
+    stored = Transition(row.row_id, row.time, row.source, row.target, row.event, row.reason, facts)
+    return as_line(stored)[2]
 
 
-def _step(source: str, target: str, trigger: str, reason: str, facts: Any) -> Fields:
-    return {"from": source, "to": target, "trigger": trigger, "reason": reason, "facts": dict(facts)}
+def journal_header(network: str, first_row: int) -> Fields:
+    """The keys of the line that a journal begins with: which chart of which version, and the first row told."""
+    from phasegate import __version__
+    from phasegate.statecharts.fingerprint import fingerprint
+    from phasegate.statecharts.sync import SyncChart
+
+    return {
+        "chart": "sync",
+        "fingerprint": fingerprint(SyncChart),
+        "version": __version__,
+        "network": network,
+        "first_row": first_row,
+    }

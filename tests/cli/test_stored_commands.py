@@ -53,12 +53,14 @@ def test_status_is_readable(run: Run, stored: Any, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("stored")
 def test_history_repeats_the_transitions(run: Run, tmp_path: Path, check_line: Run) -> None:
-    """Journalled transitions have the form of live ones; --limit keeps the newest."""
-    everything = run("history", "--datadir", tmp_path, "--json").lines
-    for line in everything:
+    """A line says whose they are; journalled transitions have the form of live ones; --limit keeps the newest."""
+    whose, *everything = run("history", "--datadir", tmp_path, "--json").lines
+    for line in (whose, *everything):
         check_line(line)
+    assert (whose["event"], whose["first_row"]) == ("journal", 1)
     assert [line["to"] for line in everything][0::6] == ["headers", "stopped"]
-    assert run("history", "--datadir", tmp_path, "--json", "--limit", "2").lines == everything[-2:]
+    newest = run("history", "--datadir", tmp_path, "--json", "--limit", "2").lines
+    assert (newest[0]["first_row"], newest[1:]) == (6, everything[-2:])
     assert "blocks -> synced" in run("history", "--datadir", tmp_path).out
 
 

@@ -38,7 +38,7 @@ def test_every_line_is_one_of_the_schema(sync: Run, honest: Any, check_line: Run
     for line in outcome.lines:
         check_line(line)
     told = {line["event"] for line in outcome.lines}
-    assert told == {"transition", "progress", "transaction", "chainlock", "summary"}
+    assert told == {"journal", "transition", "progress", "transaction", "chainlock", "summary"}
     assert set(outcome.summary) == {
         "event", "time", "state", "reason", "height", "tip", "masternodes", "filter_header", "filters",
         "matched_blocks", "transactions", "balances", "seconds", "phases", "chainwork", "difficulty_from",

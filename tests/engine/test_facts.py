@@ -218,6 +218,15 @@ def test_the_journal_gets_plain_values() -> None:
     written = changed(advice=Strategy.WAIT, masternodes=None).as_dict()
     assert json.loads(json.dumps(written)) == written
     assert (written["tip_hash"][:4], written["advice"], written["masternodes"]) == ("1f1e", "wait", None)
+    assert written["mn_floor"] == 2
+
+
+@given(all_facts)
+def test_the_journal_gets_every_answer(facts: Facts) -> None:
+    """The guards that say yes, sorted; whoever is not named says no."""
+    holding = facts.as_dict()["holding"]
+    assert holding == sorted(holding)
+    assert {guard: guard in holding for guard in GUARDS} == {guard: getattr(facts, guard) for guard in GUARDS}
 
 
 def test_facts_cannot_be_changed() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from phasegate.consensus.params import SIMNET
 from phasegate.engine import journal
-from phasegate.engine.journal import MOST_WAITING, Journal
+from phasegate.engine.journal import MOST_WAITING, Journal, tell_missing, told_missing
 from phasegate.engine.seams import Writer, inline_seams
 from phasegate.store import AppendJournal, Change, Store, StoreFailed, Watermarks
 
@@ -120,6 +120,13 @@ async def test_what_waits_is_bounded_and_the_gap_is_told(bench: Bench) -> None:
     assert bench.stored[-2:] == [(MOST_WAITING, f"{MOST_WAITING - 2}"), (MOST_WAITING + 1, newest)]
     assert await bench.journal.append(row("after")) == MOST_WAITING + 2
     assert bench.stored[-1] == (MOST_WAITING + 2, "after")
+
+
+async def test_what_is_told_of_missing_rows_can_be_read_again() -> None:
+    """Whatever the reason is; what stands elsewhere in a reason tells nothing."""
+    for reason in ("", "no-peer: gone", "(9 transitions before it were not stored)"):
+        assert told_missing(tell_missing(reason, 7)) == 7
+    assert told_missing("no-peer: gone") == told_missing("(9 transitions before it were not stored) and more") == 0
 
 
 async def test_the_store_keeps_as_many_as_it_should_when_many_come_at_once(tmp_path: Path) -> None:

@@ -1,0 +1,198 @@
+"""The table of what recorded facts must say, held against the guards that it shares no code with."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from phasegate.engine.facts import GUARDS, Facts
+from phasegate.engine.recovery import Strategy
+from phasegate.statecharts.law import SYNC
+from phasegate.store import Watermarks
+from phasegate.verification import evidence
+from phasegate.verification.evidence import ENTERING, LEAVING, WATERMARKS, examine, moved_back
+
+HASH = bytes(range(32))
+DONE = Facts(
+    Watermarks(0, 100, HASH, 1000, 100, HASH, 100, bytes(32), 100, 100, 3, 0, 7),
+    mn_enabled=True,
+    filters_enabled=True,
+    mn_floor=2,
+    min_work=1000,
+    ready_peers=2,
+    agreed=True,
+)
+BOTH = frozenset({"mn_enabled", "filters_enabled"})
+
+heights = st.integers(-1, 3)
+hashes = st.sampled_from([bytes(32), HASH])
+all_facts = st.builds(
+    Facts,
+    marks=st.builds(
+        Watermarks,
+        base=st.just(0),
+        tip=st.integers(0, 3),
+        tip_hash=hashes,
+        work=st.integers(0, 2),
+        masternodes=st.none() | heights,
+        masternodes_hash=hashes,
+        filter_headers=heights,
+        filter_header=st.just(bytes(32)),
+        filters=heights,
+        matched=heights,
+        watch_items=st.integers(0, 1),
+        pending_blocks=st.integers(0, 1),
+        matched_blocks=st.integers(0, 1),
+        disputed=st.none() | st.just(1),
+        quorums_unjudged=st.integers(0, 1),
+    ),
+    mn_enabled=st.booleans(),
+    filters_enabled=st.booleans(),
+    mn_floor=st.integers(0, 3),
+    min_work=st.integers(0, 2),
+    max_tip_age=st.none() | st.just(1.0),
+    tip_age=st.sampled_from([0.0, 2.0]),
+    ready_peers=st.integers(0, 2),
+    agreed=st.booleans(),
+    outstanding=st.integers(0, 1),
+    lists_open=st.booleans(),
+    claims_open=st.booleans(),
+    tip_hint=st.booleans(),
+    advice=st.none() | st.sampled_from(Strategy),
+)
+
+
+def against(source: str, target: str, facts: dict[str, Any], event: str = "advance") -> tuple[str, ...]:
+    """What speaks against a step of a journal that has no answers of the guards."""
+    told = {key: value for key, value in facts.items() if key != "holding"}
+    return examine(source, event, target, told, None, BOTH).against
+
+
+@given(all_facts)
+def test_what_the_engine_answers_is_never_contradicted(facts: Facts) -> None:
+    """Whatever the facts are, the table finds nothing against the guards' own answers."""
+    written = json.loads(json.dumps(facts.as_dict()))
+    finding = examine("idle", "start", "headers", written, frozenset(written["holding"]), frozenset())
+    assert (finding.against, finding.whole) == ((), True)
+
+
+@given(all_facts)
+def test_no_step_that_the_law_allows_is_contradicted(facts: Facts) -> None:
+    """Each line of the law whose answers are those of the facts, whatever they are."""
+    written, holding = facts.as_dict(), frozenset(facts.as_dict()["holding"])
+    enabled = holding & BOTH
+    for line in SYNC.responses:
+        if line.target is not None and all((name in holding) is answer for name, answer in line.answers):
+            assert examine(line.leaf, line.event, line.target, written, holding, enabled).against == ()
+
+
+@given(all_facts, st.sampled_from(("filters_complete", "blocks_complete", "sound", "peer_ready", "wait_advised",
+                                   "retry_advised", "restart_advised", "switch_advised")))  # fmt: skip
+def test_an_answer_that_the_facts_decide_cannot_be_another(facts: Facts, guard: str) -> None:
+    """Turned round, in either direction, it is contradicted."""
+    written = facts.as_dict()
+    turned = frozenset(written["holding"]) ^ {guard}
+    assert examine("idle", "start", "headers", written, turned, frozenset()).against
+
+
+@pytest.mark.parametrize(
+    ("source", "change"),
+    [
+        ("headers", {"agreed": False}),
+        ("headers", {"ready_peers": 0}),
+        ("headers", {"outstanding": 1}),
+        ("mnlist", {"masternodes": 99}),
+        ("mnlist", {"masternodes": None}),
+        ("mnlist", {"outstanding": 1}),
+        ("cfheaders", {"filter_headers": 99}),
+        ("cfheaders", {"filter_headers": 101}),
+        ("cfheaders", {"outstanding": 1}),
+        ("filters", {"filter_headers": 99}),
+        ("filters", {"filters": 99}),
+        ("filters", {"matched": 99}),
+        ("filters", {"outstanding": 1}),
+        ("blocks", {"filter_headers": 99}),
+        ("blocks", {"filters": 99}),
+        ("blocks", {"matched": 99}),
+        ("blocks", {"pending_blocks": 1}),
+        ("blocks", {"outstanding": 1}),
+    ],
+)
+def test_a_phase_is_left_only_when_the_facts_say_so(source: str, change: dict[str, Any]) -> None:
+    """Each single thing that is missing speaks against the step, and against no step but `advance`."""
+    facts = DONE.as_dict()
+    assert against(source, "headers", facts) == ()
+    (found,) = against(source, "headers", {**facts, **change})  # wherever it leads
+    assert found.startswith(f"{source} is left, but not: ")
+    assert against(source, "paused", {**facts, **change}, event="pause") == ()
+
+
+@pytest.mark.parametrize("change", [{"masternodes": 99}, {"filters": 99}, {"pending_blocks": 1}, {"misgiving": "old"}])
+def test_synced_means_everything_that_is_enabled(change: dict[str, Any]) -> None:
+    """Whichever phase was the last one, and what is not enabled is not missed."""
+    facts = DONE.as_dict()
+    assert against("headers", "synced", facts) == ()
+    assert against("headers", "synced", {**facts, **change}) != ()
+    off = examine("headers", "advance", "synced", {**facts, **change}, None, frozenset()).against
+    assert (off == ()) == ("misgiving" not in change)
+
+
+def test_degraded_by_advance_has_a_misgiving() -> None:
+    """Where nothing speaks against the tip, the client is synced."""
+    facts = DONE.as_dict()
+    assert against("blocks", "degraded", facts) != ()
+    assert against("blocks", "degraded", {**facts, "misgiving": "stale tip"}) == ()
+    assert against("blocks", "degraded", facts, event="fail") == ()
+
+
+@pytest.mark.parametrize(("tip", "fits"), [(1, True), (2, False)])
+def test_below_dip3_there_is_no_list_to_have(tip: int, fits: bool) -> None:
+    """The recorded floor says where; a journal without it is believed only if it has no list at all."""
+    facts = {**DONE.as_dict(), "tip": tip, "masternodes": None}
+    assert (against("mnlist", "cfheaders", facts) == ()) == fits
+    del facts["mn_floor"]
+    assert against("mnlist", "cfheaders", facts) == ()
+    assert against("mnlist", "cfheaders", {**facts, "masternodes": 0}) != ()
+
+
+def test_nothing_is_left_to_do_only_when_all_is_complete() -> None:
+    """`work_left` says yes as soon as anything is not."""
+    facts, holding = DONE.as_dict(), frozenset(DONE.as_dict()["holding"])
+    assert examine("synced", "pause", "paused", facts, holding - {"all_enabled_complete"}, BOTH).against != ()
+    hinted = {**facts, "tip_hint": True}
+    assert examine("synced", "pause", "paused", hinted, holding, BOTH).against != ()
+    assert examine("synced", "pause", "paused", hinted, holding | {"work_left"}, BOTH).against == ()
+
+
+@pytest.mark.parametrize("mark", WATERMARKS)
+@pytest.mark.parametrize("source", [*LEAVING, "synced"])
+def test_no_watermark_falls_within_a_walk(mark: str, source: str) -> None:
+    """But in the headers phase, where the walk's target is chosen, and filter headers where they are settled."""
+    before = DONE.as_dict()
+    fell = moved_back(source, "advance", before, {**before, mark: 99})
+    assert fell == (() if source in WATERMARKS[mark] else (f"{mark} fell from 100 to 99 in {source}",))
+    assert moved_back(source, "rewind", before, {**before, mark: 99}) == ()
+    assert moved_back(source, "advance", before, {**before, mark: 101}) == ()
+    assert moved_back(source, "advance", before, {}) == moved_back(source, "advance", {}, before) == ()
+
+
+def test_the_target_of_a_walk_stays() -> None:
+    """Another tip of the same height is another target."""
+    before = DONE.as_dict()
+    other = attrs.evolve(DONE, marks=attrs.evolve(DONE.marks, tip_hash=bytes(32))).as_dict()
+    assert moved_back("filters", "advance", before, other) == ("the tip changed in filters",)
+    assert moved_back("headers", "advance", before, other) == ()
+
+
+def test_the_table_knows_the_words_of_chart_and_law() -> None:
+    """Phases, leaves and guards in it are such, and each guard is in it or cannot be contradicted."""
+    assert set(LEAVING) == set(SYNC.completed_by)
+    assert set(ENTERING) <= SYNC.leaves
+    named = {*evidence.ANSWERED_YES, *evidence.ANSWERED_NO, *evidence.ENABLED}
+    assert named == set(GUARDS)
+    assert set(evidence.DECIDED) <= set(evidence.ANSWERED_YES)
