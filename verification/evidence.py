@@ -119,15 +119,17 @@ class _Search:
 
     def __init__(self, facts: Facts) -> None:
         self._facts = facts
+        self._held: dict[str, bool | None] = {}
         self.against: list[str] = []
         self.whole = True
 
     def holds(self, claim: Claim) -> bool | None:
-        """Whether a claim holds; None if a fact that it rests on was not recorded."""
-        if any(key not in self._facts for key in claim.keys):
-            self.whole = False
-            return None
-        return claim.holds(self._facts)
+        """Whether a claim holds; None if a fact that it rests on was not recorded. Each is looked at once."""
+        if claim.text not in self._held:
+            known = all(key in self._facts for key in claim.keys)
+            self._held[claim.text] = claim.holds(self._facts) if known else None
+            self.whole = self.whole and known
+        return self._held[claim.text]
 
     def demand(self, occasion: str, claims: Iterable[Claim]) -> None:
         """Note each claim that does not hold."""

@@ -135,6 +135,10 @@ CASES: Mapping[str, tuple[Change, set[tuple[int, str]]]] = {
     "a row twice": (lambda rows: (*rows[:10], *rows[9:]), {(10, "continuity")}),
     "a hole closed up": (seamless(9, 9), {(9, "continuity")}),
     "a step after the end": (seamless(40, 40), {(40, "continuity")}),
+    "a step out of the end": (
+        row(40, source="stopped"),
+        {(40, "continuity"), (40, "chart"), (40, "response")},
+    ),
     "a beginning in the middle": (
         all_of(without(1, 1), lambda rows: tuple(attrs.evolve(r, row_id=r.row_id - 1) for r in rows)),
         {(1, "continuity")},
@@ -240,7 +244,8 @@ def test_the_chart_itself_is_asked(rows: Rows) -> None:
 def test_the_law_itself_is_asked(rows: Rows) -> None:
     """A law that says otherwise than the journal is broken, though the chart goes there."""
     silent = attrs.evolve(SYNC, responses=tuple(line for line in SYNC.responses if line.event != "resume"))
-    assert broken(replay(rows, Ruled(SyncChart, silent))) == {(33, "response")}
+    (breach,) = replay(rows, Ruled(SyncChart, silent)).breaches
+    assert (breach.row_id, breach.law, breach.text) == (33, "response", "no line of the law allows resume in paused")
     strict = attrs.evolve(SYNC, requires={**SYNC.requires, "mnlist": ("headers", "blocks")})
     entered = {(r.row_id, "ordering") for r in rows if r.target == "mnlist" and "filters_enabled" in r.facts["holding"]}
     assert broken(replay(rows, Ruled(SyncChart, strict))) == entered

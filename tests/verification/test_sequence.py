@@ -6,7 +6,7 @@ import re
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from phasegate.statecharts.anatomy import read
@@ -81,6 +81,8 @@ def test_no_reason_is_syntax(reason: str) -> None:
     assert len(drawing.splitlines()) == len(sequence([ROW], ANATOMY).splitlines())
 
 
+@example("x" * 5000)
+@example("; " * LONGEST_REASON)
 @given(st.text(max_size=300))
 def test_any_text_is_shown_as_it_is(reason: str) -> None:
     """What Mermaid shows is the text on one line, without what cannot be printed, cut if it is long."""
