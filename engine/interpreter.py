@@ -25,6 +25,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import wraps
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -188,17 +189,33 @@ class Interpreter(Generic[M]):
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run until the chart reaches a final state."""
-        async with self._receive, trio.open_nursery() as nursery:
-            await self._perform(nursery, None)
-            task_status.started()
-            while not self.chart.is_terminated:
-                await self._take(nursery, await self._receive.receive())
-            nursery.cancel_scope.cancel()
+        with self._receive:  # closing must not be a checkpoint: when all is cancelled that would hide an error
+            try:
+                async with trio.open_nursery() as nursery:
+                    await self._perform(nursery, None)
+                    task_status.started()
+                    while not self.chart.is_terminated:
+                        await self._take(nursery, await self._receive.receive())
+                    nursery.cancel_scope.cancel()
+            finally:
+                self._raise_unheard()
         self.ended.set()
+
+    def _raise_unheard(self) -> None:
+        """An error that waits in the mailbox of a chart that takes nothing any more must not vanish."""
+        unheard: list[Exception] = []
+        with suppress(trio.WouldBlock):
+            while True:
+                post = self._receive.receive_nowait()
+                unheard += [post.cause] if post.cause is not None else []
+        if unheard:
+            raise ExceptionGroup("errors that came when the chart had ended", unheard)
 
     async def _take(self, nursery: trio.Nursery, post: Post) -> None:
         if post.origin is not None and self._live.get(post.origin.state) is not post.origin:
             self.stale += 1  # its state has been left since: not this stay's business any more
+            if post.cause is not None:
+                raise post.cause  # but an error that stands for no failure is everybody's
             return
         source = self.leaf
         if self._dispatch(post):
@@ -274,7 +291,12 @@ class Interpreter(Generic[M]):
         finally:
             stay.finished.set()
         if not stay.cancel.cancelled_caught and outcome is not None and self._live.get(stay.state) is stay:
-            await self._send.send(outcome)
+            try:
+                await self._send.send(outcome)
+            except trio.Cancelled:
+                if outcome.cause is None:
+                    raise
+                raise outcome.cause from None  # everything ends, and nobody would hear of it
 
     async def _outcome(self, stay: Stay, start: _Start) -> Post | None:
         try:

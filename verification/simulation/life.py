@@ -26,6 +26,8 @@ from phasegate.verification.simulation.world import World
 
 OPENING_AGAIN = 1.0
 """Seconds after which a program that could not open its store is started again."""
+ASKING_AGAIN = 1.0
+"""Seconds after which a user repeats what could not be done."""
 CAPACITY = 100_000
 """Events that may wait to be looked at: all of one life."""
 
@@ -80,7 +82,7 @@ class Life:
                 with trio.CancelScope() as self._scope:
                     await self._live(told)
             except (ExceptionGroup, ClientFailed, StoreError) as error:
-                self._note_end(told, error, opening=False)
+                self._note_end(told, error, opening=not told.events)
             self.client = None
             if self._disk.dead:
                 told.ending = told.ending or "killed"
@@ -150,17 +152,20 @@ class Life:
         await self._asked(Client.resume)
 
     async def watch_all(self) -> None:
-        """Watch every script of the chain from now on, in this life and the next ones."""
+        """Watch every script of the chain from now on, in this life and the next ones; asked until it is done."""
         self._config = attrs.evolve(self._config, watch=self._all_watched)
-        await self._asked(lambda client: client.watch(self._all_watched))
+        while not await self._asked(lambda client: client.watch(self._all_watched)):
+            await trio.sleep(ASKING_AGAIN)
 
-    async def _asked(self, call: Callable[[Client], Awaitable[None]]) -> None:
-        """Ask the client for something; one that has ended, or whose disk refuses, does not do it."""
-        if self.client is not None:
-            try:
-                await call(self.client)
-            except (trio.BrokenResourceError, StoreError):
-                return
+    async def _asked(self, call: Callable[[Client], Awaitable[None]]) -> bool:
+        """Ask the client for something; False if there is none, it has ended, or its disk refuses."""
+        if self.client is None:
+            return False
+        try:
+            await call(self.client)
+        except (trio.BrokenResourceError, StoreError):
+            return False
+        return True
 
     async def end(self) -> None:
         """Stop the client for good."""
