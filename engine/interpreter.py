@@ -190,38 +190,45 @@ class Interpreter(Generic[M]):
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run until the chart reaches a final state."""
         with self._receive:  # closing must not be a checkpoint: when all is cancelled that would hide an error
-            try:
-                async with trio.open_nursery() as nursery:
-                    await self._perform(nursery, None)
-                    task_status.started()
-                    while not self.chart.is_terminated:
-                        await self._take(nursery, await self._receive.receive())
-                    nursery.cancel_scope.cancel()
-            finally:
-                self._raise_unheard()
+            async with trio.open_nursery() as last:
+                try:
+                    await self._run(task_status)
+                finally:
+                    for error in self._unheard():
+                        last.start_soon(_fly, error)  # beside whatever flies already
         self.ended.set()
 
-    def _raise_unheard(self) -> None:
-        """An error that waits in the mailbox of a chart that takes nothing any more must not vanish."""
+    async def _run(self, task_status: trio.TaskStatus[None]) -> None:
+        async with trio.open_nursery() as nursery:
+            await self._perform(nursery, None)
+            task_status.started()
+            while not self.chart.is_terminated:
+                await self._take(nursery, await self._receive.receive())
+            nursery.cancel_scope.cancel()
+
+    def _unheard(self) -> list[Exception]:
+        """The errors that wait in the mailbox of a chart that takes nothing any more: they must not vanish."""
         unheard: list[Exception] = []
         with suppress(trio.WouldBlock):
             while True:
                 post = self._receive.receive_nowait()
                 unheard += [post.cause] if post.cause is not None else []
-        if unheard:
-            raise ExceptionGroup("errors that came when the chart had ended", unheard)
+        return unheard
 
-    async def _take(self, nursery: trio.Nursery, post: Post) -> None:
+    async def _take(self, nursery: trio.Nursery, post: Post) -> bool:
+        """Take an event out of the mailbox; True when it moved the chart."""
         if post.origin is not None and self._live.get(post.origin.state) is not post.origin:
             self.stale += 1  # its state has been left since: not this stay's business any more
             if post.cause is not None:
                 raise post.cause  # but an error that stands for no failure is everybody's
-            return
+            return False
         source = self.leaf
-        if self._dispatch(post):
+        moved = self._dispatch(post)
+        if moved:
             await self._perform(nursery, Step(source, self.leaf, post.event, post.reason))
         elif post.origin is not None:
             await self._again(nursery, post.origin, post)
+        return moved
 
     def _dispatch(self, post: Post) -> bool:
         """One step of the chart; False when no transition took the event."""
@@ -244,8 +251,7 @@ class Interpreter(Generic[M]):
         """The activity of a live stay returned, and no guard held: start it again, unless that is in vain."""
         times = self._vain.pop(stay, 0) + 1
         instead = self._bindings.refused(stay.state, post.event, times)
-        if instead is not None:
-            await self._take(nursery, instead)
+        if instead is not None and await self._take(nursery, instead):
             return
         start = self._running.pop(stay)
         await stay.finished.wait()
@@ -320,3 +326,7 @@ class Interpreter(Generic[M]):
         if post is None or (late and post.cause is not None):
             return None, True
         return None if late else attrs.evolve(post, origin=stay), False
+
+
+async def _fly(error: Exception) -> None:
+    raise error
