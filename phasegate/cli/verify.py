@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import time
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import attrs
 import typer
 
+from phasegate.cli.scenarios import show_scenarios
 from phasegate.statecharts.catalogue import CHARTS
 from phasegate.statecharts.explore import Report, Violation
 from phasegate.statecharts.explore import verify as explore
@@ -26,9 +28,17 @@ def verify(
     only: Annotated[
         list[Part] | None, typer.Option(metavar="PART", help="Verify only this part (may be repeated).")
     ] = None,
+    scenarios: Annotated[
+        bool, typer.Option("--scenarios", help="Run the tests of failures that other clients had, instead.")
+    ] = False,
+    tests: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the tests of --scenarios are; default: the source tree.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Prove the charts against their laws. Explores every configuration, guard valuation and failure."""
+    if scenarios:
+        raise typer.Exit(0 if show_scenarios(tests, as_json) else 1)
     kept = True
     for part in only or list(Part):
         if part is Part.CHART:
