@@ -150,7 +150,7 @@ def _run(
 
 def _options(report: Path, prefixes: Sequence[str], jobs: int | None) -> list[str]:
     options = ["-v", "-p", "no:cacheprovider", "--continue-on-collection-errors", f"--junit-xml={report}"]
-    options += ["-o", "junit_family=xunit2", "-m", "not soak", "-k", " or ".join(prefixes)]
+    options += ["-o", "junit_family=xunit2", "-k", " or ".join(prefixes)]
     if find_spec("xdist") is not None:
         options += ["-n", str(jobs or _processors()), "--dist", "loadfile"]
     return options

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from phasegate.verification.scenarios import ScenarioResult
 
 COMMAND = "verify"
+WIDE = 160
+"""Columns of a table that no terminal shows: each title fits its line."""
 STYLES = {"passed": "green", "failed": "bold red", "missing": "bold red", "skipped": "yellow", "pending": "dim"}
 
 
@@ -66,7 +68,7 @@ def _say(results: Sequence[ScenarioResult]) -> None:
     table.add_column()
     for result in results:
         table.add_row(*_row(result))
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
     console.print(table)
     console.print(_sum(results))
 

@@ -112,7 +112,7 @@ def killed(place: Path, write: int) -> int:
 
 def main(place: Path, stride: int) -> None:
     """Kill at each `stride`-th write, until a child lives."""
-    trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING = True
+    setattr(trio._core._run, "_ALLOW_DETERMINISTIC_SCHEDULING", True)  # noqa: B010 - it is final for the types
     trio._core._run._r = random.Random(0)
     small_chain(BLOCKS, SEED)
     _line(write=0, signal=0, left={}, **synced(place / "undisturbed"))

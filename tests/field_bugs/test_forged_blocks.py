@@ -10,6 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from phasegate.consensus.blocks import scan_block
 from phasegate.consensus.merkle import merkle_root
 from phasegate.consensus.primitives import Block
 from phasegate.engine.phases import blocks
@@ -103,13 +104,13 @@ async def test_32_a_forged_body_under_a_true_header_never_reaches_the_wallet(
     alone: bool,
 ) -> None:
     """Its sender is banned with the reason; what is searched for coins are true bodies, from an honest peer if any."""
-    chain, forger, searched, real = small_chain(300, 5), Forger(forge), list[Block](), blocks.scan_block
+    chain, forger, searched = small_chain(300, 5), Forger(forge), list[Block]()
 
-    def scan_block(block: Block, *rest: Any) -> Any:
+    def searching(block: Block, *rest: Any) -> Any:
         searched.append(block)
-        return real(block, *rest)
+        return scan_block(block, *rest)
 
-    monkeypatch.setattr(blocks, "scan_block", scan_block)
+    monkeypatch.setattr(blocks, "scan_block", searching)
     world.add(chain, 1, lie=forger)
     async with running(world.config(1, 2, watch=chain.watch)) as run:
         if not alone:

@@ -26,7 +26,7 @@ def killed_at_every(stride: int, place: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def all_went_on(runs: list[dict[str, Any]]) -> None:
+def assert_all_went_on(runs: list[dict[str, Any]]) -> None:
     """Each store could be opened, was sound, kept what was stored, and ended as that of an undisturbed run."""
     undisturbed, *disturbed, survivor = runs
     assert undisturbed["balances"] == small_chain(BLOCKS, SEED).expected["balances"]
@@ -49,13 +49,13 @@ def test_50_a_client_that_is_killed_at_a_write_goes_on_where_it_was(tmp_path: Pa
     """SIGKILL in the middle of some twenty writes from the first to the last, in every phase."""
     runs = killed_at_every(23, tmp_path)
     assert len(runs) > 20
-    all_went_on(runs)
+    assert_all_went_on(runs)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
-def test_50_a_client_that_is_killed_at_any_write_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_killed_at_any_single_write_a_client_goes_on(tmp_path: Path) -> None:
     """The same at every single write."""
     runs = killed_at_every(1, tmp_path)
     assert len(runs) > 450
-    all_went_on(runs)
+    assert_all_went_on(runs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from itertools import chain as joined
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
@@ -161,7 +161,8 @@ async def test_a12_a_phase_that_returns_without_being_complete_is_acted_upon(
     world: World, running: Start, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is started again, and when that is in vain for some times, recovery is told: it is not only logged."""
-    chain, calls, real = small_chain(120, 5), list[float](), sync.download_filters
+    chain, calls = small_chain(120, 5), list[float]()
+    real: Any = vars(sync)["download_filters"]
 
     async def idle(work: Work) -> None:
         calls.append(trio.current_time())
@@ -188,11 +189,15 @@ async def test_a12_the_debug_check_of_the_facts_ends_the_run(
     """Facts that differ from the database are no line in a log: nothing goes on, and the error says which they are."""
     chain = small_chain(60, 5)
     world.add(chain, 1)
-    with pytest.raises(BaseExceptionGroup) as caught:
+
+    async def led_astray() -> None:
         async with running(world.config(1, watch=chain.watch)) as run:
             await run.until("synced")
             run.client._writer.marks = attrs.evolve(run.client._writer.marks, filters=17)
             await trio.sleep(10)
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await led_astray()
     assert "the database says" in "".join(map(str, _leaves(caught.value)))
 
 

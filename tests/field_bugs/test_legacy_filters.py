@@ -82,9 +82,7 @@ async def test_a01_matched_blocks_are_fetched_and_reach_the_wallet(
         is_complete(run, chain)
 
 
-async def test_a01_each_request_for_a_block_is_tracked(
-    world: World, running: Start, autojump_clock: MockClock
-) -> None:
+async def test_a01_each_request_for_a_block_is_tracked(world: World, running: Start, autojump_clock: MockClock) -> None:
     """While blocks are on their way the ledger knows which, of whom and until when, and the phase is not complete."""
     chain = small_chain(300, 5)
     world.add(chain, 1, delay=1.0)
@@ -224,7 +222,7 @@ async def test_a09_the_ranges_beside_it_are_stored_and_not_asked_for_again(
     chain = generate(300, 5)
     lie = Withheld(CFilter, 150)
     world.nodes[1] = tapped = Tapped(chain)
-    tapped.lie = lie
+    tapped.lie = lie  # type: ignore[assignment]
     async with running(world.config(1, watch=chain.watch, masternodes=False, limits=SMALL)) as run:
         await run.until("filters")
         await trio.sleep(120)

@@ -40,7 +40,7 @@ def _silent_rotation(gate: list[bool]) -> Callable[[GeneratedChain], Any]:
 async def test_a06_the_phase_is_never_completed_because_time_is_up(
     world: World, running: Start, autojump_clock: MockClock, kind: Any
 ) -> None:
-    """For twenty minutes nobody answers: never left for the next phase, asked again and again, and completed once they do."""
+    """For twenty minutes nobody answers: not left for the next phase, asked again and again, complete once they do."""
     chain, gate = chain_to(300), [False]
     world.add(kind(gate)(chain), 1)
     async with running(world.config(1, watch=chain.watch)) as run:
@@ -97,7 +97,7 @@ async def test_a06_the_stored_list_is_what_the_next_run_builds_on(
     asked.clear()
     async with running(config) as run:
         await run.until("synced")
-        assert asked.hops == asked.rotations == []
+        assert (asked.hops, asked.rotations) == ([], [])
     chain.extend(1)
     async with running(config) as run:
         await run.until("synced")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -40,7 +41,9 @@ async def most_under_way(run: Run, phase: str) -> tuple[int, int]:
     together = alone = 0
     with trio.fail_after(300):
         while run.client.state != "synced":
-            views = [view for view in run.client._ledger.open_requests() if view.phase == phase and view.sent_at > 0]
+            views = [
+                view for view in run.client._ledger.open_requests() if view.phase == phase and view.sent_at is not None
+            ]
             together = max(together, len(views))
             alone = max([alone, *Counter(view.peer for view in views).values()])
             await trio.sleep(0.02)
@@ -86,10 +89,10 @@ async def test_a11_a_rate_is_kept_and_wakes_by_itself(
     """Thirty-one requests at two a second, and nothing else happens: each leaves on time, in a quarter of a minute."""
     chain, times = small_chain(300, 5), list[float]()
     world.add(chain, 1)
-    real = Desk.ask_many
+    real: Any = Desk.ask_many
 
-    async def ask_many(desk: Desk, peer: object, message: Message, *rest: object) -> object:
-        answer = await real(desk, peer, message, *rest)  # type: ignore[arg-type, call-overload]
+    async def ask_many(desk: Desk, peer: Any, message: Message, *rest: Any) -> Any:
+        answer = await real(desk, peer, message, *rest)
         if isinstance(message, GetCFilters):
             times.append(trio.current_time())
         return answer
@@ -100,7 +103,7 @@ async def test_a11_a_rate_is_kept_and_wakes_by_itself(
         with trio.fail_after(60):
             while len(times) < 31:
                 await trio.sleep(0.1)
-        gaps = [b - a for a, b in zip(times, times[1:], strict=False)]
+        gaps = [b - a for a, b in pairwise(times)]
         assert sorted(gaps)[1:] == pytest.approx([0.5] * 29, abs=0.01)
         assert times[-1] - times[0] == pytest.approx(14.5, abs=0.1)
         await run.until("synced")
@@ -151,10 +154,9 @@ async def test_a11_a_restart_reads_the_store_again_and_keeps_what_is_there(
     world.nodes[1] = tapped = Tapped(chain)
     real = Writer.reload
 
-    async def reload(writer: Writer) -> object:
-        result = await real(writer)  # type: ignore[func-returns-value]
+    async def reload(writer: Writer) -> None:
+        await real(writer)
         reloaded.append(writer.marks.filters)
-        return result
 
     monkeypatch.setattr(Writer, "reload", reload)
     failing(monkeypatch, "download_blocks", FailureKind.DISPUTED, 1)
@@ -198,7 +200,7 @@ async def test_a11_a_retry_waits_longer_each_time(
     async with running(world.config(1, watch=chain.watch, limits={"backoff_first": 4.0})) as run:
         await run.until("synced")
         rows = run.client.history()
-        waits = [after.time - row.time for row, after in zip(rows, rows[1:], strict=False) if row.target == "backoff"]
+        waits = [after.time - row.time for row, after in pairwise(rows) if row.target == "backoff"]
         assert len(waits) == 3
         for number, wait in enumerate(waits):
             assert 2.0 * 2**number <= wait <= 4.0 * 2**number + 0.1

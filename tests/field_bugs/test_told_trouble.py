@@ -26,7 +26,13 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.trio
 
 PLAIN = Identity(services=SERVICES & ~Services.HEADERS_COMPRESSED)
-ANSWERS = {"headers": "headers", "mnlistdiff": "mnlist", "cfheaders": "cfheaders", "cfilter": "filters", "block": "blocks"}
+ANSWERS = {
+    "headers": "headers",
+    "mnlistdiff": "mnlist",
+    "cfheaders": "cfheaders",
+    "cfilter": "filters",
+    "block": "blocks",
+}
 SMALL = {"batch": {**Limits().batch, "filters": 20, "blocks": 2}, "in_flight": {"filters": 1, "blocks": 1}}
 ENOUGH = 3
 """Messages of its kind that a node sends before there is trouble."""
@@ -121,15 +127,20 @@ async def test_52_a_client_that_fails_says_so_in_the_stream(
     """A bug ends it: the last transition names it, and whoever waits for the end learns of it."""
     chain = small_chain(60, 5)
     world.add(chain, 1)
-    with pytest.raises(BaseExceptionGroup) as caught:
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("phasegate.engine.phases.blocks.scan_block", broken)
+    told: list[Event] = []
+
+    async def run_to_the_end() -> None:
         async with running(world.config(1, watch=chain.watch)) as run:
-            told = run.told
+            await run.until("failed")
+            told.extend(run.told)
 
-            def broken(*_: object) -> None:
-                raise RuntimeError("a bug")
-
-            monkeypatch.setattr("phasegate.engine.phases.blocks.scan_block", broken)
-            await trio.sleep(60)
+    with pytest.raises(BaseExceptionGroup, match="Exceptions from Trio nursery") as caught:
+        await run_to_the_end()
     assert "ClientFailed" in repr(caught.value)
     last = [event for event in told if isinstance(event, Transition)][-1]
     assert (last.source, last.target, last.trigger) == ("blocks", "failed", "crash")
