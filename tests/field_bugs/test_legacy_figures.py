@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from itertools import chain as joined
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -139,13 +138,13 @@ async def test_a10_the_peers_that_are_told_of_are_those_that_are_there(
 
 
 async def test_a12_every_guard_of_the_chart_is_asked_and_decides() -> None:
-    """Each guard that the chart has is answered by the engine, and each that is left out breaks a law."""
+    """Each guard that the chart has is answered by the engine, and one that is left out breaks a law."""
     anatomy, law = read(SyncChart), CHARTS["sync"].law
     asked = {guard.name for arrow in anatomy.arrows for guard in arrow.guards}
     assert asked == set(GUARDS)
-    mutants = list(joined(mutate.without_guard(anatomy), mutate.without_arrow(anatomy)))
-    assert len(mutants) > 60
-    for mutant in mutants[::12]:
+    mutants = list(mutate.without_guard(anatomy))
+    assert len(mutants) > 30
+    for mutant in mutants[::6]:
         assert verify(build(mutant.anatomy), law).violations, mutant
 
 

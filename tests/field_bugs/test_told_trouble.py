@@ -11,7 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from phasegate.engine.config import Limits
-from phasegate.engine.events import Event, Progress, Rewound, Transition, Warned
+from phasegate.engine.events import Event, Progress, Rewound, Subscription, Transition, Warned
 from phasegate.p2p.messages import Message, Services
 from phasegate.p2p.simnet.answers import Answer, Punished
 from phasegate.p2p.simnet.chain import SimulatedChain
@@ -132,16 +132,16 @@ async def test_52_a_client_that_fails_says_so_in_the_stream(
         raise RuntimeError("a bug")
 
     monkeypatch.setattr("phasegate.engine.phases.blocks.scan_block", broken)
-    told: list[Event] = []
+    subscribed: list[Subscription] = []
 
     async def run_to_the_end() -> None:
         async with running(world.config(1, watch=chain.watch)) as run:
-            await run.until("failed")
-            told.extend(run.told)
+            subscribed.append(run.client.events())
+            await trio.sleep(60)
 
     with pytest.raises(BaseExceptionGroup, match="Exceptions from Trio nursery") as caught:
         await run_to_the_end()
     assert "ClientFailed" in repr(caught.value)
-    last = [event for event in told if isinstance(event, Transition)][-1]
+    last = [event async for event in subscribed[0] if isinstance(event, Transition)][-1]
     assert (last.source, last.target, last.trigger) == ("blocks", "failed", "crash")
     assert "a bug" in last.reason
