@@ -502,9 +502,9 @@ async def test_18_a_full_batch_is_as_long_as_was_negotiated() -> None:
     assert MAX_HEADERS == 2000
 
 
-@pytest.mark.parametrize(("limit", "asked"), [(20, 6), (25, 5), (30, 5), (0, 2)])
+@pytest.mark.parametrize(("limit", "asked", "full"), [(20, 6, 5), (25, 5, 4), (30, 5, 3), (0, 2, 0)])
 async def test_18_a_short_answer_is_the_last_only_by_the_measure_of_its_form(
-    store: Store, autojump_clock: MockClock, limit: int, asked: int
+    store: Store, autojump_clock: MockClock, limit: int, asked: int, full: int
 ) -> None:
     """A hundred headers in answers of that many: after a full one another is asked for at once, ahead of judging it;
     the walk ends by an answer with nothing in it, never by a short one."""
@@ -515,6 +515,8 @@ async def test_18_a_short_answer_is_the_last_only_by_the_measure_of_its_form(
     assert len(questions) == asked
     assert all(isinstance(question, GetHeaders2) == (limit > 0) for question in questions)
     assert questions[-1].locator[0] == trunk().tip_hash
+    ahead = [q for q in questions[1:] if q.locator[1] != trunk().hash_at((trunk().height_of(q.locator[0]) or 0) - 1)]
+    assert len(ahead) == full
 
 
 async def test_31_no_request_asks_for_more_than_the_protocol_allows() -> None:

@@ -89,22 +89,29 @@ async def test_a02_the_body_of_an_old_matched_block_is_no_new_header(
         is_complete(run, chain)
 
 
-@pytest.mark.parametrize("kind", ["wrong-pow", "broken-link", "wrong-difficulty"])
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        ("wrong-pow", "bad-proof-of-work"),
+        ("broken-link", "broken-header-link"),
+        ("wrong-difficulty", "bad-difficulty"),
+    ],
+)
 async def test_a02_a_header_that_is_announced_after_the_sync_is_judged_like_any_other(
-    world: World, running: Start, autojump_clock: MockClock, kind: str
+    world: World, running: Start, autojump_clock: MockClock, kind: str, code: str
 ) -> None:
     """A liar's next block is not stored and costs its connection; the honest next block is stored."""
-    ours, longer = generate(120, 5), generate(124, 5)
+    ours, next_one, longer = generate(120, 5), generate(121, 5), generate(124, 5)
     liar, honest = world.add(ours, 1, locks=False), world.add(ours, 2, locks=False)
     async with running(world.config(1, 2, watch=ours.watch)) as run:
         await run.until("synced")
-        liar.lie = Lie.parse(f"{kind}@121", longer)
-        liar.chain = longer
-        await liar.announce(4)
+        liar.lie = Lie.parse(f"{kind}@121", next_one)
+        liar.chain = next_one
+        await liar.announce(1)
         await trio.sleep(30)
         await run.until("synced")
         assert run.client.status.marks.tip_hash == ours.tip_hash
-        assert [code for code in run.warnings if code.startswith(("bad-", "broken-"))]
+        assert [warned for warned in run.warnings if warned.startswith(("bad-", "broken-"))] == [code]
         assert [peer.address.port for peer in run.client.peers] == [2]
         honest.chain = longer
         await honest.announce(4)
