@@ -22,7 +22,7 @@ EVENTS = {"sync": ("fail", "crash"), "peer": ("lost", None)}
 
 def machine(ruled: Ruled, failure: str | None, bug: str | None) -> type[EngineMachine]:
     """A state machine for a chart, with counts of its own."""
-    members = {"ruled": ruled, "failure": failure, "bug": bug, "tally": Counter()}
+    members: dict[str, object] = {"ruled": ruled, "failure": failure, "bug": bug, "tally": Counter()}
     return type(f"{ruled.chart.__name__}Machine", (EngineMachine,), members)
 
 

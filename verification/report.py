@@ -90,7 +90,8 @@ def junit(report: Report) -> bytes:
         )  # fmt: skip
         for outcome in outcomes:
             _case(suite, outcome)
-    return ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    text: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return text
 
 
 def _case(suite: ElementTree.Element, outcome: Outcome) -> None:

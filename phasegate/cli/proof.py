@@ -74,9 +74,11 @@ def _of_charts(report: Report) -> Iterator[str]:
         else:
             yield f"{outcome.name}: {counts['nodes']} nodes, {counts['edges']} edges, {told}"
             if not outcome.violations:
-                most = outcome.most
-                yield f"    degraded after {most['failures until degraded']} failures in a row at most"
-                yield f"    synced again in {most['steps until synced again']} steps at most, once the failure has ended"
+                failures, steps = (
+                    outcome.most[name] for name in ("failures until degraded", "steps until synced again")
+                )
+                yield f"    degraded after {failures} failures in a row at most, whatever their reasons are"
+                yield f"    synced again in {steps} steps at most, once the failure has ended"
 
 
 def _of_mutants(report: Report) -> Iterator[str]:
@@ -84,7 +86,8 @@ def _of_mutants(report: Report) -> Iterator[str]:
         counts = outcome.counts
         share = _percent(counts["caught"], counts["mutants"])
         alone = _percent(counts["caught by invariants alone"], counts["mutants"])
-        yield f"{outcome.name} mutants: {counts['caught']}/{counts['mutants']} caught ({share}), {alone} by invariants alone"
+        told = f"{counts['caught']}/{counts['mutants']} caught ({share}), {alone} by ordering and invariants alone"
+        yield f"{outcome.name} mutants: {told}"
         yield f"    {_listed(counts, 'kind ')}"
         yield from (f"    {note}" for note in outcome.notes)
 

@@ -1,4 +1,4 @@
-"""Field failures 7, 9, 12, 13 and 14, as far as the rules of headers alone decide them: no peer, no store."""
+"""Field failures 7, 9, 12, 13, 14 and 16, as far as headers alone decide them: no peer, no store."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import statistics
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phasegate.consensus.checkpoints import between
@@ -26,7 +26,9 @@ from phasegate.consensus.headers import (
 )
 from phasegate.consensus.params import DEVNET, SIMNET, Network
 from phasegate.consensus.primitives import BlockHeader
-from phasegate.consensus.x11 import x11_many
+from phasegate.consensus.x11 import x11, x11_many
+from phasegate.p2p.compressed import Expansion, Headers2, compress
+from phasegate.p2p.messages import decode
 
 FAR = 1 << 31
 BLOCKS = 90
@@ -131,3 +133,22 @@ def test_14_work_counts_only_where_every_header_holds() -> None:
             extend(SIMNET, tip, b"".join(broken), FAR)
     end = extend(SIMNET, tip, b"".join(batch), FAR).tip
     assert end.work - tip.work == sum(work_of(int.from_bytes(raw[72:76], "little")) for raw in batch)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    rows=st.lists(st.tuples(st.sampled_from(range(12)), st.integers(-40_000, 40_000), st.integers(0, 2)), max_size=60)
+)
+def test_16_any_headers_survive_the_way_there_and_back(rows: list[tuple[int, int, int]]) -> None:
+    """Whatever versions come back, however far times jump and targets change."""
+    raw, before, time = b"", bytes(32), 1_500_000_000
+    for version, jump, target in rows:
+        time += jump
+        fields = (version, before, bytes([version]) * 32, time, 0x207FFFFF - target, abs(jump))
+        raw += BlockHeader(*fields).to_bytes()
+        before = x11(raw[-80:])
+    message = compress(raw)
+    back = decode("headers2", message.to_payload(70240), 70240)
+    assert isinstance(back, Headers2)
+    assert back.count == len(rows)
+    assert Expansion(back).take(len(rows)) == (raw, x11_many(raw))

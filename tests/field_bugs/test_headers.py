@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 import pytest
@@ -20,14 +22,25 @@ from phasegate.consensus.headers import genesis_tip, locator_heights, work_of
 from phasegate.consensus.params import REGTEST, SIMNET
 from phasegate.consensus.primitives import Block
 from phasegate.consensus.x11 import x11_many
-from phasegate.engine import branches
+from phasegate.engine import branches, sync
 from phasegate.engine.branches import Branch
 from phasegate.engine.config import Config, Limits
-from phasegate.engine.errors import Failure
+from phasegate.engine.errors import Failure, PeerGone
+from phasegate.engine.events import Rewound
 from phasegate.engine.phases import headers_choice, headers_requests
 from phasegate.engine.phases.headers import download_headers
+from phasegate.engine.seams import Writer
 from phasegate.p2p.compressed import MAX_COMPRESSED, Expansion, Headers2, compress, max_headers2
-from phasegate.p2p.messages import GetHeaders2, Headers, Message, decode
+from phasegate.p2p.messages import (
+    GetCFHeaders,
+    GetCFilters,
+    GetData,
+    GetHeaders2,
+    Headers,
+    InvType,
+    Message,
+    decode,
+)
 from phasegate.p2p.messages_chain import MAX_HEADERS, BlockMessage, LocatorRequest
 from phasegate.p2p.messages_filters import MAX_FILTER_HEADERS_ASKED, MAX_FILTERS_ASKED
 from phasegate.p2p.simnet import conversation as simulated
@@ -35,6 +48,7 @@ from phasegate.p2p.simnet.answers import Punished, answer
 from phasegate.p2p.simnet.generated import GeneratedChain, generate
 from phasegate.store import Anchor, AppendHeaders, Store
 from tests.scripted_peers import FakePeer, HeaderChain, Serving, bench, changed
+from tests.simulated_world import START, Tapped
 
 if TYPE_CHECKING:
     from tests.conftest import Conversation
@@ -86,11 +100,19 @@ async def test_01_a_tip_reorged_out_while_offline_is_found_by_the_locator(
     config = world.config(1, watch=(*ours().watch, *theirs().watch))
     async with running(config) as run:
         await run.until("synced")
-    world.add(theirs(), 1)
+    world.nodes[1] = tapped = Tapped(theirs())
     async with running(config) as run:
         await run.until("synced")
+        taken = list(tapped.taken)
         assert run.client.status.marks.tip_hash == theirs().tip_hash
         assert not run.client.hopeless
+        assert [(event.old_tip, event.fork_height) for event in run.told if isinstance(event, Rewound)] == [(120, 118)]
+        locators = [message.locator for message in taken if isinstance(message, LocatorRequest)]
+        assert locators[0][:3] == tuple(ours().hash_at(height) for height in (120, 119, 118))
+        assert {message.start_height for message in taken if isinstance(message, GetCFilters)} == {119}
+        assert all(message.start_height > 118 for message in taken if isinstance(message, GetCFHeaders))
+        blocks = [item for message in taken if isinstance(message, GetData) for item in message.items]
+        assert all((theirs().height_of(item.hash) or 119) > 118 for item in blocks if item.type == InvType.BLOCK)
         await same_as_fresh(world, running, run)
 
 
@@ -241,13 +263,56 @@ async def test_10_what_has_come_is_stored_when_the_rest_does_not(store: Store, a
     assert store.marks.tip_hash == trunk().hash_at(60)
 
 
-async def test_10_completion_is_asked_for_by_the_clock(world: World, running: Start, autojump_clock: MockClock) -> None:
-    """The phase ends without any further message, and what is told as progress is what is stored."""
-    world.add(ours(), 1)
-    async with running(world.config(1, **BARE)) as run:
+async def test_10_completion_is_asked_for_by_the_clock(
+    world: World, running: Start, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No activity ever returns, and no message comes when all is there: each phase is left within two ticks."""
+    done: dict[str, float] = {}
+    for name in ("headers", "masternodes", "filter_headers", "filters", "blocks"):
+        _never_returning(monkeypatch, f"download_{name}", done)
+    chain = ours()
+    world.add(chain, 1, locks=False)
+    async with running(world.config(1, watch=chain.watch)) as run:
         await run.until("synced", within=30)
+        assert run.path == ["headers", "mnlist", "cfheaders", "filters", "blocks", "synced"]
+        left = [row.time - START for row in run.client.history() if row.event == "advance"]
+        assert len(left) == len(done) == 5
+        for ended, at in zip(done.values(), left, strict=True):
+            assert at - ended <= 2 * run.client.config.limits.tick
+
+
+def _never_returning(monkeypatch: pytest.MonkeyPatch, name: str, done: dict[str, float]) -> None:
+    real: Any = getattr(sync, name)
+
+    async def activity(work: Any) -> None:
+        await real(work)
+        done[name] = trio.current_time()
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(sync, name, activity)
+
+
+async def test_10_headers_that_wait_to_be_stored_are_no_progress(
+    world: World, running: Start, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk takes a minute for the one batch: until it is there the figure is nought, and the phase goes on."""
+    real, chain = Writer.commit_fresh, ours()
+
+    async def commit_fresh(writer: Writer, make: Callable[[], Any]) -> Any:
+        if any(isinstance(change, AppendHeaders) for change in make()):
+            await trio.sleep(60)
+        return await real(writer, make)
+
+    monkeypatch.setattr(Writer, "commit_fresh", commit_fresh)
+    world.add(chain, 1)
+    async with running(world.config(1, **BARE)) as run:
+        await trio.sleep(45)
+        figure = run.client.progress()
+        assert figure is not None
+        assert (figure.phase, figure.done, figure.total, figure.percent) == ("headers", 0, 120, 0.0)
+        assert not run.client.facts.headers_complete
+        await run.until("synced", within=60)
         assert run.client.status.marks.tip == 120
-        assert all(event.facts["tip"] == 120 for event in run.told if getattr(event, "target", "") == "synced")
 
 
 async def test_11_what_is_imported_after_the_start_is_in_the_first_locator(
@@ -344,6 +409,64 @@ async def test_17_compressed_answers_stay_with_their_peer_and_their_order(
     assert not on.work.ledger.deliver(gone, compress(trunk().headers(1, 3)))
 
 
+@pytest.mark.parametrize("seed", range(4))
+async def test_17_expansion_that_takes_its_time_overtakes_nothing(
+    store: Store, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Each piece takes another while, and one peer is lost in the middle of it: what is stored is one chain, whole."""
+    monkeypatch.setattr(headers_requests, "PIECE", 3)
+    chance, other = random.Random(seed), trunk().cut(50).grown(70, seed=7)
+    on = bench(store, Serving(trunk(), 15), Serving(other, 11), compressed=(15, 11))
+
+    async def compute(function: Callable[..., Any], *arguments: Any) -> Any:
+        await trio.sleep(chance.random())
+        return function(*arguments)
+
+    work = attrs.evolve(on.work, seams=attrs.evolve(on.work.seams, compute=cast(Any, compute)))
+
+    async def lose_the_first() -> None:
+        await trio.sleep(1 + 3 * chance.random())
+        on.pool.drop(on.peers[0], "gone")
+        on.work.ledger.peer_lost(on.peers[0], "gone")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(lose_the_first)
+        await download_headers(work)
+    assert store.headers(1, 120) == other.headers(1, 120)
+    assert store.hashes(1, 120) == other.hashes(1, 120)
+    assert on.pool.faults == {}
+
+
+async def test_17_the_address_of_a_lost_peer_is_not_that_peer(store: Store, autojump_clock: MockClock) -> None:
+    """A new connection from there has its own questions: what the old one still owed is nobody's answer."""
+    on = bench(store, Serving(trunk(), 15), compressed=(15,))
+    old = on.peers[0]
+    again = FakePeer(on.work.ledger, Serving(trunk()), 0, 15)
+    assert again.address == old.address
+    with on.work.desk("headers") as desk:
+        async with trio.open_nursery() as nursery:
+            old.mute = again.mute = True
+            gone = list[str]()
+
+            async def ask(peer: FakePeer) -> None:
+                with suppress(PeerGone):
+                    await desk.ask(peer, GetHeaders2(70240, (trunk().hash_at(0),), bytes(32)), Headers2, lambda _: True)
+                    gone.append("answered")
+
+            nursery.start_soon(ask, old)
+            await trio.sleep(1)
+            on.work.ledger.peer_lost(old, "gone")
+            nursery.start_soon(ask, again)
+            await trio.sleep(1)
+            late = compress(trunk().headers(1, 3))
+            assert not on.work.ledger.deliver(old, late)
+            await trio.testing.wait_all_tasks_blocked()
+            assert gone == []
+            assert on.work.ledger.deliver(again, late)
+            await trio.testing.wait_all_tasks_blocked()
+            assert gone == ["answered"]
+
+
 async def test_18_getheaders2_at_genesis_that_ends_the_connection_is_given_up_for_that_peer(
     world: World, running: Start, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -377,6 +500,23 @@ async def test_18_a_full_batch_is_as_long_as_was_negotiated() -> None:
     """8000 compressed headers between new peers, 2000 before, and always 2000 plain ones."""
     assert [max_headers2(version) for version in (70234, 70235, 70240)] == [2000, 8000, 8000]
     assert MAX_HEADERS == 2000
+
+
+@pytest.mark.parametrize(("limit", "asked", "full"), [(20, 6, 5), (25, 5, 4), (30, 5, 3), (0, 2, 0)])
+async def test_18_a_short_answer_is_the_last_only_by_the_measure_of_its_form(
+    store: Store, autojump_clock: MockClock, limit: int, asked: int, full: int
+) -> None:
+    """A hundred headers in answers of that many: after a full one another is asked for at once, ahead of judging it;
+    the walk ends by an answer with nothing in it, never by a short one."""
+    on = bench(store, Serving(trunk(), limit or 2000), compressed=(limit,))
+    await download_headers(on.work)
+    questions = on.peers[0].asked
+    assert store.marks.tip == 100
+    assert len(questions) == asked
+    assert all(isinstance(question, GetHeaders2) == (limit > 0) for question in questions)
+    assert questions[-1].locator[0] == trunk().tip_hash
+    ahead = [q for q in questions[1:] if q.locator[1] != trunk().hash_at((trunk().height_of(q.locator[0]) or 0) - 1)]
+    assert len(ahead) == full
 
 
 async def test_31_no_request_asks_for_more_than_the_protocol_allows() -> None:

@@ -21,6 +21,7 @@ from phasegate.consensus.masternodes import MasternodeListDiff, MasternodeState
 from phasegate.consensus.params import MAINNET, SIMNET, TESTNET, Network
 from phasegate.consensus.primitives import CoinbasePayload
 from phasegate.consensus.quorums import QuorumCommitment
+from phasegate.engine.config import Address
 from phasegate.engine.phases.rotations import deal
 from phasegate.engine.quorum_plan import Rotation, plan
 from phasegate.p2p.messages import QrInfo
@@ -191,6 +192,7 @@ async def test_41_a_crafted_quorum_index_costs_one_peer(
         await run.until("synced")
         assert_all_verified(run, chain)
         assert blamed(run) == ["bad-quorum-root"]
+        assert set(run.client._pool.banned) == {Address("node", 1)}
 
 
 @pytest.mark.trio
@@ -207,6 +209,7 @@ async def test_41_a_crafted_quorum_index_in_rotation_data_is_not_even_read(
     async with running(listing(world, 1)) as run:
         await run.until("synced")
         assert_all_verified(run, chain)
+        assert run.client._pool.banned == {}
 
 
 def _crafted(quorum: QuorumCommitment) -> QuorumCommitment:
@@ -232,6 +235,8 @@ async def test_41_any_flipped_bit_of_masternode_data_costs_at_most_one_peer(
     async with running(listing(world, 1, 2)) as run:
         await run.until("synced")
         assert_all_verified(run, chain)
+        assert set(run.client._pool.banned) <= {Address("node", 1)}
+        assert Address("node", 2) in {peer.address for peer in run.client.peers}
 
 
 def _flipped(message: Any, chance: random.Random) -> Any:

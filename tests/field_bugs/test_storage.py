@@ -11,12 +11,13 @@ import attrs
 import pytest
 from trio.testing import MockClock
 
+from phasegate.consensus.headers import extend, genesis_tip
 from phasegate.consensus.params import SIMNET
 from phasegate.p2p.messages_chain import LocatorRequest
-from phasegate.store import AppendFilterHeaders, AppendHeaders, PutFilters, Store
+from phasegate.store import Anchor, AppendFilterHeaders, AppendHeaders, Change, PutFilters, Store
 from phasegate.store.database import Session
 from phasegate.store.segments import ALL_SERIES, FILTERS, HASHES, HEADERS, Series, put_rows
-from tests.simulated_world import Tapped, small_chain
+from tests.simulated_world import START, Tapped, small_chain
 
 if TYPE_CHECKING:
     from tests.simulated_world import Run, Start, World
@@ -85,6 +86,46 @@ async def test_08_the_tip_is_the_last_of_an_unbroken_row(
     spoil(connection)
     connection.close()
     assert await asked_first(world, running, run) == small_chain().hash_at(tip)
+
+
+def _work_to(height: int) -> int:
+    start = genesis_tip(SIMNET)
+    return extend(SIMNET, start, small_chain().headers(1, height), int(START)).tip.work if height else start.work
+
+
+@pytest.mark.parametrize("base", [0, 1, 17, 99, 199])
+@pytest.mark.parametrize("count", [0, 1, 2, 60, 100])
+async def test_07_what_is_stored_above_a_base_is_found_at_its_height(tmp_path: Path, base: int, count: int) -> None:
+    """Headers, hashes, filter headers and filters, before the store is opened again and after: none a block off."""
+    chain, tip = small_chain(), base + count
+    total = _work_to(tip)
+    anchor = Anchor(base, chain.header(base), _work_to(base)) if base else None
+    store = Store.open(tmp_path, SIMNET, anchor=anchor)
+    filter_headers = b"".join(map(chain.filter_header, range(base, tip + 1)))
+    before = chain.filter_header(base - 1) if base else None
+    changes: list[Change] = [AppendFilterHeaders(base, filter_headers, before)]
+    if count:
+        hashes = b"".join(map(chain.hash_at, range(base + 1, tip + 1)))
+        changes.insert(0, AppendHeaders(base + 1, chain.headers(base + 1, count), hashes, total))
+    store.commit([*changes, PutFilters(tuple((at, chain.filter(at)) for at in range(base, tip + 1)))])
+    for _ in range(2):
+        marks = store.marks
+        assert (marks.base, marks.tip, marks.filter_headers, marks.filters) == (base, tip, tip, tip)
+        assert (marks.tip_hash, marks.work, marks.filter_header) == (
+            chain.hash_at(tip),
+            total,
+            chain.filter_header(tip),
+        )
+        for height in range(base, tip + 1):
+            assert store.header(height) == chain.header(height)
+            assert (store.hash_at(height), store.height_of(chain.hash_at(height))) == (chain.hash_at(height), height)
+            assert store.filter_header_at(height) == chain.filter_header(height)
+            assert store.filters(height, 1) == [chain.filter(height)]
+        assert store.height_of(chain.hash_at(tip + 1)) is None
+        assert store.check() == ()
+        store.close()
+        store = Store.open(tmp_path, SIMNET)
+    store.close()
 
 
 async def test_08_filters_above_a_gap_do_not_count(tmp_path: Path) -> None:
