@@ -74,9 +74,8 @@ def _of_charts(report: Report) -> Iterator[str]:
         else:
             yield f"{outcome.name}: {counts['nodes']} nodes, {counts['edges']} edges, {told}"
             if not outcome.violations:
-                failures, steps = (
-                    outcome.most[name] for name in ("failures until degraded", "steps until synced again")
-                )
+                failures = outcome.most["failures until degraded"]
+                steps = outcome.most["steps until synced again"]
                 yield f"    degraded after {failures} failures in a row at most, whatever their reasons are"
                 yield f"    synced again in {steps} steps at most, once the failure has ended"
 
