@@ -10,7 +10,7 @@ file; a killed process loses nothing that was committed.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,10 @@ class Session:
         except (*_DAMAGE, *_DISK) as error:
             raise _translated(error, self._path) from error
 
+    def define(self, name: str, function: Callable[..., Value]) -> None:
+        """Give the connection an SQL function that depends on its arguments alone."""
+        self._connection.create_scalar_function(name, function, deterministic=True)
+
     def undo(self) -> None:
         """Roll back the transaction, if SQLite has not done so by itself."""
         if self._connection.in_transaction:
@@ -129,6 +133,8 @@ class Database:
             if mode != "wal":
                 raise StoreFailed(f"{path}: this disk cannot keep a write-ahead log (journal mode {mode})")
             writer.run("PRAGMA synchronous=NORMAL")
+            writer.run("PRAGMA temp_store=MEMORY")
+            writer.run("PRAGMA recursive_triggers=1")  # a row that is replaced is a row that is deleted
         except BaseException:
             writer.close()
             raise
