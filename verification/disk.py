@@ -297,13 +297,12 @@ class _File(apsw.VFSFile):
         if len(data):
             super().xWrite(data, offset)
 
-    def xSync(self, flags: int) -> None:  # noqa: N802
+    def xSync(self, flags: int) -> None:  # noqa: ARG002, N802 - the power that fails is not that of this machine
         with self._disk.turn:
             self._refuse_dead()
             fault = self._disk.next_fault(syncing=True)
             if fault is not None:
                 self._disk.fail(fault if fault in _DEADLY else Fault.FAILED_SYNC)
-            super().xSync(flags)
             self._unsynced.synced(super().xFileSize())
             self._disk.synced()
 
