@@ -49,6 +49,7 @@ _NOT_THE_CHAIN = (
     "quorum_sets",
     "chainlocks",
     "instantlocks",
+    "instantlock_inputs",
     "context",
     "filter_variants",
     "peers",
