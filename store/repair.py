@@ -76,7 +76,7 @@ def damages(rows: Session, chain: ChainMarks) -> tuple[Damage, ...]:
     Raises:
         StoreCorrupt: the structure of the file itself is broken.
     """
-    verdict = [line for (line,) in rows.run("PRAGMA integrity_check(3)")]
+    verdict = [" ".join(line.split()) for (line,) in rows.run("PRAGMA integrity_check(3)")]
     if verdict != ["ok"]:
         raise StoreCorrupt(f"the database is damaged beyond repair, move it away: {'; '.join(verdict)}")
     beside = [damage for part in _BESIDE_THE_CHAIN for damage in part.damages(rows)]

@@ -1,4 +1,4 @@
-"""What was found for the watched scripts cannot be changed by a bad disk: it is noticed, said and searched for again."""
+"""What was found for the watched scripts cannot be changed by a bad disk: it is noticed, said, and searched again."""
 
 from __future__ import annotations
 
