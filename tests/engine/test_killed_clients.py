@@ -5,17 +5,17 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import closing
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
 import trio
 from trio.testing import MockClock
 
-from phasegate.engine.client import Client
+from phasegate.engine.client import ClientFailed
 from phasegate.engine.opening import open_store
-from phasegate.engine.seams import inline_seams
-from phasegate.store import StoreCorrupt, StoreFailed, Watermarks
+from phasegate.store import Repair, Store, StoreCorrupt, StoreFailed, Watermarks
 from phasegate.verification.disk import Fault, SimulatedDisk
 from tests.simulated_world import Run, small_chain
 
@@ -62,11 +62,12 @@ async def test_a_sync_that_is_ended_again_and_again_ends_as_one_that_was_not(
         expected = run.client.store.digest()
     for life in range(60):
         disk.arm(fault, 3 + 5 * life)
+        believed = None  # until the store is open
         try:
             async with running(config) as run:
                 believed = await until_dead(run, disk)
-        except StoreFailed:
-            believed = None  # it died while the store was being opened
+        except* (StoreFailed, ClientFailed):
+            assert disk.dead
         if not disk.dead:
             break
         disk.revive()
@@ -85,24 +86,56 @@ async def test_a_sync_that_is_ended_again_and_again_ends_as_one_that_was_not(
         assert {s.hex(): v for s, v in run.client.balances().items()} == chain.expected["balances"]
 
 
-async def test_a_client_uses_its_disk_wherever_it_opens_or_repairs(
+async def test_a_client_repairs_on_the_disk_that_it_lives_on(
     world: World, running: Start, autojump_clock: MockClock, disk: SimulatedDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Opening, repairing at opening and after a run: nothing goes round the seam."""
+    """Opening, repairing at opening and after a run that met damage: nothing goes round the seam."""
     world.add(small_chain(120, 5), 1)
-    config = world.config(1)
-    before = disk.operations
-    async with running(config) as run:
-        assert disk.operations > before
+    used = noted(monkeypatch)
+    with pytest.raises(ExceptionGroup) as caught:
+        async with running(world.config(1)) as run:
+            await meet_damage(run, monkeypatch)
+    assert caught.group_contains(ClientFailed, match="has been repaired, start again")
+    spoil(run.client.config.datadir / "simnet.sqlite")
+    async with running(world.config(1)) as run:
         await run.until("synced")
-        monkeypatch.setattr(run.client.store, "commit", broken)
-        with pytest.raises(StoreCorrupt):
-            await run.client.watch([b"\x51"])
-    disk.kill()
-    with pytest.raises(StoreFailed, match="unable to open"):
-        Client(config, inline_seams(1, world.open_stream, vfs=disk.vfs))
+        assert "store-repaired" in run.warnings
+    assert used == [disk.vfs] * 5
+
+
+def noted(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
+    """The VFS of every store that is opened or repaired from now on."""
+    used: list[str | None] = []
+    really_open, really_repair = Store.open, Store.repair
+
+    def open_it(*place: Any, vfs: str | None, **rest: Any) -> Store:
+        used.append(vfs)
+        return really_open(*place, vfs=vfs, **rest)
+
+    def repair_it(*place: Any, vfs: str | None) -> Repair:
+        used.append(vfs)
+        return really_repair(*place, vfs=vfs)
+
+    monkeypatch.setattr(Store, "open", open_it)
+    monkeypatch.setattr(Store, "repair", repair_it)
+    return used
+
+
+async def meet_damage(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a synced client crash for a damaged store."""
+    await run.until("synced")
+    monkeypatch.setattr(run.client.store, "commit", broken)
+    await run.client.pause()
+    await run.until("failed")
 
 
 def broken(_batch: object) -> None:
     """A commit that meets damage."""
     raise StoreCorrupt("headers 5..9 are damaged")
+
+
+def spoil(file: Path) -> None:
+    """Damage a header."""
+    raw = file.read_bytes()
+    at = raw.index(small_chain(120, 5).header(100))
+    file.write_bytes(raw[:at] + bytes(80) + raw[at + 80 :])
