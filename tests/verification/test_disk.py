@@ -179,8 +179,9 @@ def test_a_kill_loses_nothing_and_the_dead_see_and_change_nothing(
     assert dead.header(7) == chain.header(7)
     disk.kill()
     assert disk.dead
-    with pytest.raises(StoreFailed):
-        Store.open(tmp_path, SIMNET, vfs=disk.vfs)
+    for use in (lambda: dead.header(7), dead.read_marks, lambda: Store.open(tmp_path, SIMNET, vfs=disk.vfs)):
+        with pytest.raises(StoreFailed):
+            use()
     disk.revive()
     alive = Store.open(tmp_path, SIMNET, vfs=disk.vfs)
     for use in (lambda: dead.header(7), dead.read_marks, lambda: dead.commit([AddWatch(((b"a", ""),))])):
