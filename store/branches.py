@@ -8,6 +8,7 @@ import attrs
 
 from phasegate.store.changes import RecordRefusedBranch
 from phasegate.store.database import Session
+from phasegate.store.hints import read_text
 
 KEPT = 100
 
@@ -44,8 +45,8 @@ def refused_branches(rows: Session) -> list[RefusedBranch]:
 
 def _read(*row: Any) -> RefusedBranch:
     branch = RefusedBranch(*row)
-    return attrs.evolve(branch, work=int.from_bytes(row[5], "big"))
+    return attrs.evolve(branch, work=int.from_bytes(row[5], "big"), peer=read_text(row[-1]))
 
 
-_ROWS = """SELECT row_id, time, fork_height, tip_height, tip_hash, work, lock_height, peer
+_ROWS = """SELECT row_id, time, fork_height, tip_height, tip_hash, work, lock_height, CAST(peer AS BLOB)
     FROM refused_branches ORDER BY row_id"""

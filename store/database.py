@@ -5,12 +5,15 @@ a reader sees the last commit that stood when it began, whole, and neither waits
 main thread may read while a worker thread commits, and a range that is being sealed is seen either before or after,
 never half. `synchronous=NORMAL` means that a power cut may lose the newest commits but never the consistency of the
 file; a killed process loses nothing that was committed.
+
+A file that is taken away while it is open can be written to as before, and all of that is lost. So each transaction
+first looks whether the name still leads to the file.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -71,6 +74,10 @@ class Session:
         except (*_DAMAGE, *_DISK) as error:
             raise _translated(error, self._path) from error
 
+    def define(self, name: str, function: Callable[..., Value]) -> None:
+        """Give the connection an SQL function that depends on its arguments alone."""
+        self._connection.create_scalar_function(name, function, deterministic=True)
+
     def undo(self) -> None:
         """Roll back the transaction, if SQLite has not done so by itself."""
         if self._connection.in_transaction:
@@ -99,6 +106,15 @@ def _connect(path: Path, vfs: str | None) -> Session:
     return Session(connection, path)
 
 
+def _identity(path: Path) -> tuple[int, int]:
+    """What tells a file from any other while it is open; of none, zeros."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_dev, found.st_ino
+
+
 @attrs.define
 class Database:
     """One SQLite file with its writer and its pool of readers."""
@@ -106,6 +122,7 @@ class Database:
     path: Path
     _vfs: str | None
     _writer: Session
+    _identity: tuple[int, int]
     _idle: list[Session] = attrs.field(factory=list)
     _pool: threading.Lock = attrs.field(factory=threading.Lock)
     _closed: bool = False
@@ -129,15 +146,19 @@ class Database:
             if mode != "wal":
                 raise StoreFailed(f"{path}: this disk cannot keep a write-ahead log (journal mode {mode})")
             writer.run("PRAGMA synchronous=NORMAL")
+            writer.run("PRAGMA temp_store=MEMORY")
+            writer.run("PRAGMA recursive_triggers=1")  # a row that is replaced is a row that is deleted
+            identity = _identity(path)
         except BaseException:
             writer.close()
             raise
-        return cls(path, vfs, writer)
+        return cls(path, vfs, writer, identity)
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
         """The writer inside one transaction: committed at the end of the block, rolled back by any exception."""
         self._refuse_closed()
+        self._refuse_another_file()
         self._writer.undo()  # what an earlier disk failure may have left open
         self._writer.run("BEGIN IMMEDIATE")
         try:
@@ -163,6 +184,7 @@ class Database:
             self._refuse_closed()
             if self._idle:
                 return self._idle.pop()
+        self._refuse_another_file()
         reader = _connect(self.path, self._vfs)
         reader.run("PRAGMA query_only=1")
         return reader
@@ -177,6 +199,10 @@ class Database:
     def _refuse_closed(self) -> None:
         if self._closed:
             raise StoreFailed(f"{self.path} is closed")
+
+    def _refuse_another_file(self) -> None:
+        if _identity(self.path) != self._identity:
+            raise StoreFailed(f"{self.path} was taken away or replaced while it was open")
 
     def close(self) -> None:
         """Close all connections, the writer last, which folds the log into the file.

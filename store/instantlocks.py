@@ -17,6 +17,7 @@ from phasegate.store.checksum import checksum
 from phasegate.store.damage import Damage
 from phasegate.store.database import Session, Value
 from phasegate.store.errors import StoreCorrupt
+from phasegate.store.marks import ChainMarks
 
 KEPT = 20_000
 
@@ -106,9 +107,15 @@ def roll_back(rows: Session, to: int) -> None:
 
 
 def damages(rows: Session) -> Iterator[Damage]:
-    """The locks whose bytes are damaged, named by the height of their quorum."""
+    """The locks whose bytes are damaged, named by the height of their quorum, and inputs that no lock has."""
     for _, height in _damaged(rows):
         yield Damage("InstantSend lock", "instantlocks", height, height)
+    if rows.run(_UNOWNED):
+        tip = ChainMarks.read(rows).tip
+        yield Damage("inputs of no InstantSend lock", "instantlock_inputs", tip, tip)
+
+
+_UNOWNED = "SELECT DISTINCT lock FROM instantlock_inputs WHERE lock NOT IN (SELECT txid FROM instantlocks)"
 
 
 def _damaged(rows: Session) -> list[tuple[int, int]]:
@@ -120,3 +127,4 @@ def mend(rows: Session) -> None:
     """Drop damaged locks: what they marked is not known to be locked any more."""
     for row_id, _ in _damaged(rows):
         _drop(rows, "SELECT txid FROM instantlocks WHERE row_id = ?", row_id)
+    rows.many("DELETE FROM instantlock_inputs WHERE lock = ?", rows.run(_UNOWNED))

@@ -1,4 +1,7 @@
-"""The transition journal: what a chart did, when, why, and on which facts; bounded."""
+"""The transition journal: what a chart did, when, why, and on which facts; bounded.
+
+It is told and decides nothing, so it has no checksum. A damaged text is told as far as it can be read.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import attrs
 
 from phasegate.store.changes import AppendJournal, KeepHistory
 from phasegate.store.database import Session
+from phasegate.store.hints import read_text
 
 
 @attrs.frozen
@@ -44,6 +48,9 @@ def journal_end(rows: Session) -> int:
 
 def journal(rows: Session, after: int, limit: int) -> list[JournalRow]:
     """The first `limit` rows with an id above `after`, oldest first."""
-    sql = """SELECT row_id, time, source, target, event, reason, facts FROM journal
-        WHERE row_id > ? ORDER BY row_id LIMIT ?"""
-    return [JournalRow(*row) for row in rows.run(sql, (after, limit))]
+    found = rows.run(_ROWS, (after, limit))
+    return [JournalRow(row_id, time, *map(read_text, texts)) for row_id, time, *texts in found]
+
+
+_ROWS = """SELECT row_id, time, CAST(source AS BLOB), CAST(target AS BLOB), CAST(event AS BLOB), CAST(reason AS BLOB),
+    CAST(facts AS BLOB) FROM journal WHERE row_id > ? ORDER BY row_id LIMIT ?"""

@@ -4,7 +4,8 @@ What a light client stores can be downloaded again, so repair never guesses: it 
 every row and segment is whole, in all tables, and leaves the rest to the next walk. What stands above the marks was
 never stored by us, and goes. What stands beside the chain is dropped by itself: masternode states, quorums (with the
 lists that speak of them), locks, the headers below the base, what is remembered of peers. A damaged filter variant
-takes the filter headers from there on along, so that its dispute is found again. Damage to the file's structure is
+takes the filter headers from there on along, so that its dispute is found again. What was found for the watched scripts
+is searched for again. Damage to the file's structure, to its identity, its marks or the list of what is watched is
 beyond it: then the file must be moved away.
 """
 
@@ -28,6 +29,7 @@ from phasegate.store import (
     peers,
     quorums,
     reputations,
+    seals,
 )
 from phasegate.store.changes import AppendHeaders, RollBack, RollBackFilters
 from phasegate.store.damage import Damage
@@ -47,6 +49,7 @@ _NOT_THE_CHAIN = (
     "quorum_sets",
     "chainlocks",
     "instantlocks",
+    "instantlock_inputs",
     "context",
     "filter_variants",
     "peers",
@@ -54,6 +57,7 @@ _NOT_THE_CHAIN = (
     "peer_key",
     "reputations",
     "broadcasts",
+    *seals.TABLES,
 )
 
 
@@ -72,11 +76,11 @@ def damages(rows: Session, chain: ChainMarks) -> tuple[Damage, ...]:
     Raises:
         StoreCorrupt: the structure of the file itself is broken.
     """
-    verdict = [line for (line,) in rows.run("PRAGMA integrity_check(3)")]
+    verdict = [" ".join(line.split()) for (line,) in rows.run("PRAGMA integrity_check(3)")]
     if verdict != ["ok"]:
         raise StoreCorrupt(f"the database is damaged beyond repair, move it away: {'; '.join(verdict)}")
     beside = [damage for part in _BESIDE_THE_CHAIN for damage in part.damages(rows)]
-    beside += [*context.damages(rows, chain), *disputes.damages(rows)]
+    beside += [*context.damages(rows, chain), *disputes.damages(rows), *seals.damages(rows, chain)]
     beside += [damage for part in _HINTS for damage in part.damages(rows, chain.tip)]
     return (*_damaged_items(rows), *_misplaced_items(rows, chain), *beside)
 
@@ -99,6 +103,7 @@ def _misplaced_items(rows: Session, chain: ChainMarks) -> Iterator[Damage]:
 def repaired(rows: Session, chain: ChainMarks) -> tuple[ChainMarks, Repair]:
     """Go back to the last good height, as part of the caller's transaction."""
     found = damages(rows, chain)
+    seals.mend(rows, chain)
     for part in (*_BESIDE_THE_CHAIN, context, *_HINTS):
         part.mend(rows)
     lost = [damage.start for damage in found if damage.table not in _NOT_THE_CHAIN]

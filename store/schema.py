@@ -1,10 +1,11 @@
-"""The tables of schema 3, and whether a file has them.
+"""The tables of schema 4, and whether a file has them.
 
 `tail` and `segments` are the two tiers of the four chain series (see `segments.py`). `marks` has one row: how far the
 chain reaches. `matches` are the blocks whose filters matched, `recorded` once their bodies have been searched. A coin
 is an output to a watched script; what a transaction received, sent and concerned follows from the coins it made and
 spent, so that the two can never disagree; its inputs are kept to see when an InstantSend lock contradicts it.
-`masternodes` with `anchor` set are states on which quorums are computed. `meta` is the file's identity. The tables from
+`masternodes` with `anchor` set are states on which quorums are computed. `meta` is the file's identity, and `seals` say
+what the tables without checksums hold (see `seals.py`). The tables from
 `peers` on are hints: they have no constraint on what a value says, and no index, so that no odd value in them can make
 the file a broken one.
 """
@@ -17,7 +18,7 @@ from phasegate.store.database import Session
 from phasegate.store.errors import StoreMismatch
 
 APPLICATION_ID = 0x70686761  # "phga"
-VERSION = 3
+VERSION = 4
 
 TABLES = (
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID",
@@ -25,6 +26,7 @@ TABLES = (
         previous_filter_header BLOB NOT NULL, sequence INTEGER NOT NULL, tip INTEGER NOT NULL,
         tip_hash BLOB NOT NULL, work BLOB NOT NULL, filter_headers INTEGER NOT NULL, filter_header BLOB NOT NULL,
         filters INTEGER NOT NULL, filters_base INTEGER NOT NULL, corroborated INTEGER NOT NULL) STRICT""",
+    "CREATE TABLE seals(name TEXT PRIMARY KEY, rows INTEGER NOT NULL, sum INTEGER NOT NULL) STRICT, WITHOUT ROWID",
     """CREATE TABLE segments(series INTEGER NOT NULL, start INTEGER NOT NULL, count INTEGER NOT NULL,
         crc INTEGER NOT NULL, data BLOB NOT NULL, UNIQUE(series, start)) STRICT""",
     """CREATE TABLE tail(series INTEGER NOT NULL, height INTEGER NOT NULL, crc INTEGER NOT NULL, data BLOB NOT NULL,

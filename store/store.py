@@ -32,6 +32,7 @@ from phasegate.store import (
     quorums,
     repair,
     reputations,
+    seals,
     wallet,
 )
 from phasegate.store import changes as c
@@ -45,7 +46,7 @@ from phasegate.store.marks import ChainMarks, Watermarks
 from phasegate.store.migrate import migrate
 from phasegate.store.reading import Reading
 from phasegate.store.receipt import watermarks
-from phasegate.store.schema import found_version
+from phasegate.store.schema import VERSION, found_version
 from phasegate.store.segments import HASHES, SPAN, Series, contiguous_end, read_joined
 
 _ON_CHAIN: dict[type[c.Change], Callable[[Session, ChainMarks, Any], ChainMarks | None]] = {
@@ -262,19 +263,28 @@ def _closed(lock: Lock, database: Database) -> None:
 
 def _prepare(database: Database, network: Network, anchor: Anchor | None, birthday: int | None) -> None:
     with database.transaction() as rows:
-        if version := found_version(rows, database.path):
-            migrate(rows, version)
-            refuse_mismatch(rows, database.path, network, anchor, birthday)
-            return
-        first = anchor or Anchor.genesis(network)
-        create(rows, network, first, birthday or 0)
-        change = c.AppendHeaders(first.height, first.header, x11(first.header), first.work)
-        headers.append_headers(rows, ChainMarks.read(rows), change).write(rows)
+        version = found_version(rows, database.path)
+        if version == 0:
+            _create(rows, network, anchor or Anchor.genesis(network), birthday or 0)
+        migrate(rows, version or VERSION)
+        if version != VERSION:
+            seals.renew(rows)
+        ChainMarks.read(rows)
+        seals.refuse_broken_identity(rows)
+        refuse_mismatch(rows, database.path, network, anchor, birthday)
+        seals.keep(rows)
+
+
+def _create(rows: Session, network: Network, anchor: Anchor, birthday: int) -> None:
+    create(rows, network, anchor, birthday)
+    change = c.AppendHeaders(anchor.height, anchor.header, x11(anchor.header), anchor.work)
+    headers.append_headers(rows, ChainMarks.read(rows), change).write(rows)
 
 
 def _load(rows: Session) -> _Draft:
     """The memory of a file just opened, its extents checked against its marks."""
     chain, index = ChainMarks.read(rows), HashIndex()
+    seals.refuse_broken(rows)
     for series, start, mark in chain.reach():
         end = contiguous_end(rows, series, start)
         if end != mark:

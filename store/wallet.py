@@ -74,6 +74,13 @@ _FORGET_COINLESS = """DELETE FROM transactions AS t
     AND NOT EXISTS (SELECT 1 FROM coins WHERE spent_by = t.txid)"""
 
 
+def start_again(rows: Session, chain: ChainMarks) -> None:
+    """Forget everything that was found: all that is watched is to be matched from the first filter on."""
+    for table in ("matches", "coins", "transactions", "transaction_inputs"):
+        rows.run(f"DELETE FROM {table}")  # noqa: S608 - a name of ours
+    rows.run("UPDATE watch SET matched_to = ?", (chain.filters_base - 1,))
+
+
 def transaction_height(rows: Session, txid: bytes) -> int | None:
     """The height of the found transaction `txid` (32 bytes, wire order); None if it was not found."""
     found = rows.run("SELECT height FROM transactions WHERE txid = ?", (txid,))

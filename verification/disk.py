@@ -23,7 +23,6 @@ import random
 import shutil
 import threading
 from collections import Counter
-from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
@@ -31,42 +30,18 @@ from typing import Any, NoReturn, Self
 import apsw
 import attrs
 
+from phasegate.verification.faults import DEADLY, Fault, Schedule
 from phasegate.verification.sectors import Unsynced, sectors, torn
+
+__all__ = ["Fault", "SimulatedDisk"]
 
 _NUMBERS = itertools.count(1)
 _SHARED_HEADER = 136
 """Bytes that begin the shared memory of a write-ahead log; without them its reader reads the log again [SQLite]."""
 
 
-class Fault(StrEnum):
-    """What a disk, or the machine around it, can do to an operation.
-
-    The first four refuse it. A sync or a truncation that meets `SHORT_WRITE` or `FULL` ends in an I/O error, and
-    `FAILED_SYNC` lets pass whatever is no sync.
-    """
-
-    SHORT_WRITE = "short-write"
-    FULL = "disk-full"
-    IO_ERROR = "io-error"
-    FAILED_SYNC = "failed-sync"
-    KILL = "kill"
-    POWER_CUT = "power-cut"
-
-
-_DEADLY = (Fault.KILL, Fault.POWER_CUT)
-
-
 @attrs.define
-class _Plan:
-    """A fault that strikes the operations from number `at` on, as often as is `left`."""
-
-    fault: Fault
-    at: int
-    left: int
-
-
-@attrs.define
-class _Kept:
+class Kept:
     """A file that was opened: how often it is open, and what a power cut may take back."""
 
     unsynced: Unsynced
@@ -79,21 +54,18 @@ class SimulatedDisk:
     Args:
         rng: decides where a write is torn and which sectors a power cut keeps.
 
-    `operations` counts the writes, syncs and truncations so far, `injected` the faults that really struck.
     """
 
     def __init__(self, rng: random.Random) -> None:
         self.vfs = f"simulated-disk-{next(_NUMBERS)}"
-        self.operations = 0
-        self.injected: Counter[Fault] = Counter()
         self.turn = threading.RLock()
         """Held for each operation: two threads do not write at once."""
         self.life = 0
         """How often it died; files that were opened in an earlier life stay dead."""
         self.rng = rng
         self._dead = False
-        self._plans: list[_Plan] = []
-        self._files: dict[Path, _Kept] = {}
+        self._schedule = Schedule()
+        self._files: dict[Path, Kept] = {}
         self._deleted: dict[Path, bytes] = {}
         self._layer: _Layer | None = None
 
@@ -109,6 +81,16 @@ class SimulatedDisk:
         self._layer = None  # open files keep it, and with it what SQLite calls, until they are closed
 
     @property
+    def operations(self) -> int:
+        """Writes, syncs and truncations so far."""
+        return self._schedule.operations
+
+    @property
+    def injected(self) -> Counter[Fault]:
+        """How often each fault really struck."""
+        return self._schedule.injected
+
+    @property
     def dead(self) -> bool:
         """Whether nothing can be opened, from a kill or a power cut until `revive`."""
         return self._dead
@@ -121,11 +103,11 @@ class SimulatedDisk:
             after: at which operation from now on, 1 being the next.
             lasting: how many operations in a row are struck.
         """
-        self._plans.append(_Plan(fault, self.operations + after, lasting))
+        self._schedule.arm(fault, after, lasting)
 
     def disarm(self) -> None:
         """Let nothing happen that was armed."""
-        self._plans.clear()
+        self._schedule.disarm()
 
     def kill(self) -> None:
         """Kill the process: the files stay as they are, the connections that are open never reach them again."""
@@ -143,33 +125,20 @@ class SimulatedDisk:
 
     def next_fault(self, *, syncing: bool = False) -> Fault | None:
         """Count an operation, and tell what strikes it."""
-        self.operations += 1
-        for plan in self._plans:
-            if self.operations >= plan.at and (syncing or plan.fault is not Fault.FAILED_SYNC):
-                return self._strike(plan)
-        return None
+        return self._schedule.next(syncing=syncing)
 
-    def _strike(self, plan: _Plan) -> Fault:
-        plan.left -= 1
-        if plan.left <= 0:
-            self._plans.remove(plan)
-        if plan.fault not in _DEADLY:
-            self.injected[plan.fault] += 1
-        return plan.fault
-
-    def opened(self, path: Path, length: int | None) -> Unsynced:
+    def opened(self, path: Path, length: int | None) -> Kept:
         """Note that a file is open, and return what is known of it; `length` is what it had before, None if new."""
         if length is None:
             self._files.pop(path, None)
-        kept = self._files.setdefault(path, _Kept(Unsynced(length or 0)))
+        kept = self._files.setdefault(path, Kept(Unsynced(length or 0)))
         kept.opens += 1
-        return kept.unsynced
+        return kept
 
-    def closed(self, path: Path) -> None:
+    def closed(self, path: Path, kept: Kept) -> None:
         """Note that a file was closed; closing syncs nothing."""
-        kept = self._files[path]
         kept.opens -= 1
-        if not kept.opens and not kept.unsynced.before:
+        if not kept.opens and not kept.unsynced.before and self._files.get(path) is kept:
             del self._files[path]
 
     def synced(self) -> None:
@@ -190,7 +159,7 @@ class SimulatedDisk:
             FullError: there is no room.
             IOError: anything else.
         """
-        if fault in _DEADLY:
+        if fault in DEADLY:
             self._die(fault)
         if fault in (Fault.FULL, Fault.SHORT_WRITE):
             raise apsw.FullError("no space left on the simulated disk")
@@ -203,7 +172,7 @@ class SimulatedDisk:
             self.injected[fault] += 1
             self._dead = True
             self.life += 1
-            self._plans.clear()
+            self.disarm()
             for path, kept in self._files.items():
                 self._take_away(path, kept.unsynced, fault)
             self._bring_back(fault)
@@ -250,7 +219,7 @@ class _File(apsw.VFSFile):
         self._path = Path(found) if found else None
         length = self._path.stat().st_size if self._path and self._path.exists() else None
         super().__init__("", name, flags)
-        self._unsynced = self._disk.opened(self._path, length) if self._path else Unsynced(0)
+        self._kept = self._disk.opened(self._path, length) if self._path else Kept(Unsynced(0))
 
     @property
     def _alive(self) -> bool:
@@ -293,18 +262,17 @@ class _File(apsw.VFSFile):
         return self._disk.rng.randrange(size) if fault is Fault.SHORT_WRITE else torn(offset, size, self._disk.rng)
 
     def _write(self, data: Any, offset: int) -> None:
-        self._unsynced.changing(sectors(offset, len(data)), super().xRead)
+        self._kept.unsynced.changing(sectors(offset, len(data)), super().xRead)
         if len(data):
             super().xWrite(data, offset)
 
-    def xSync(self, flags: int) -> None:  # noqa: N802
+    def xSync(self, flags: int) -> None:  # noqa: ARG002, N802 - the power that fails is not that of this machine
         with self._disk.turn:
             self._refuse_dead()
             fault = self._disk.next_fault(syncing=True)
             if fault is not None:
-                self._disk.fail(fault if fault in _DEADLY else Fault.FAILED_SYNC)
-            super().xSync(flags)
-            self._unsynced.synced(super().xFileSize())
+                self._disk.fail(fault if fault in DEADLY else Fault.FAILED_SYNC)
+            self._kept.unsynced.synced(super().xFileSize())
             self._disk.synced()
 
     def xTruncate(self, size: int) -> None:  # noqa: N802
@@ -312,14 +280,14 @@ class _File(apsw.VFSFile):
             self._refuse_dead()
             fault = self._disk.next_fault()
             if fault is not None:
-                self._disk.fail(fault if fault in _DEADLY else Fault.IO_ERROR)
-            self._unsynced.changing(sectors(size, super().xFileSize() - size), super().xRead)
+                self._disk.fail(fault if fault in DEADLY else Fault.IO_ERROR)
+            self._kept.unsynced.changing(sectors(size, super().xFileSize() - size), super().xRead)
             super().xTruncate(size)
 
     def xClose(self) -> None:  # noqa: N802
         with self._disk.turn:
             if self._alive and self._path:
-                self._disk.closed(self._path)
+                self._disk.closed(self._path, self._kept)
             self._path = None
             super().xClose()
 

@@ -86,7 +86,20 @@ CREATE TABLE journal(row_id INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NUL
     target TEXT NOT NULL, event TEXT NOT NULL, reason TEXT NOT NULL, facts TEXT NOT NULL) STRICT;
 """
 
-SCHEMAS = {1: SCHEMA_1, 2: SCHEMA_2}
+SINCE_2 = """
+CREATE TABLE peers(host TEXT NOT NULL, port INTEGER NOT NULL, source TEXT NOT NULL, services INTEGER NOT NULL,
+    seen REAL NOT NULL, tried REAL NOT NULL, succeeded REAL NOT NULL, attempts INTEGER NOT NULL,
+    in_tried INTEGER NOT NULL, PRIMARY KEY(host, port)) STRICT, WITHOUT ROWID;
+CREATE TABLE peer_key(id INTEGER PRIMARY KEY CHECK(id = 1), key BLOB NOT NULL) STRICT;
+CREATE TABLE peer_anchors(position INTEGER PRIMARY KEY, host TEXT NOT NULL, port INTEGER NOT NULL) STRICT;
+CREATE TABLE reputations(host TEXT NOT NULL, port INTEGER NOT NULL, score REAL NOT NULL, time REAL NOT NULL,
+    banned_until REAL NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL, PRIMARY KEY(host, port))
+    STRICT, WITHOUT ROWID;
+CREATE TABLE broadcasts(txid BLOB PRIMARY KEY, raw BLOB NOT NULL, added REAL NOT NULL, announced REAL NOT NULL,
+    state TEXT NOT NULL, crc INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+"""
+
+SCHEMAS = {1: SCHEMA_1, 2: SCHEMA_2, 3: SCHEMA_2 + SINCE_2}
 _SINCE_1 = {
     "masternodes": "SELECT height, block_hash, crc, state FROM present.masternodes",
     "marks": """SELECT id, base, previous_filter_header, sequence, tip, tip_hash, work, filter_headers, filter_header,

@@ -176,6 +176,15 @@ def test_a_damaged_instantlock_marks_nothing(filled: Path, sql: str) -> None:
     store.close()
 
 
+def test_an_input_that_is_of_another_lock_now_contradicts_nothing(filled: Path) -> None:
+    """A damaged name of a lock: the lock goes, for it lacks an input, and so does the input that no lock has."""
+    spoil(filled, "UPDATE instantlock_inputs SET lock = ?", b"\7" * 32)
+    lost = Damage("InstantSend lock", "instantlocks", 640, 640)
+    store = repaired(filled, lost, Damage("inputs of no InstantSend lock", "instantlock_inputs", 700, 700))
+    assert [tx.instantlock for tx in store.transactions()] == [None]
+    store.close()
+
+
 def test_a_damaged_variant_ends_no_dispute(filled: Path, chain: FakeChain) -> None:
     """The filter headers from there on go along, so the peers are asked again."""
     spoil(filled, "UPDATE filter_variants SET data = x'00'")

@@ -1,0 +1,140 @@
+"""One sum over all rows of a table, for the tables that nothing else could tell to be wrong.
+
+What can be downloaded again carries a checksum for each row. The identity of a file, its marks and all that was found
+for the watched scripts are many small rows that change and go; here a changed, a lost and an invented row have to be
+noticed alike, for each would be a wrong balance. So each of these tables has a seal: the number of its rows and the sum
+of their CRC-32. A sum is kept by adding and taking away, whatever statement does it: triggers of the writing connection
+see to that, which are no part of the file, so what changes it behind the store's back breaks the seal. Seals are held
+against the tables at every opening, in a store of any size, and by `check`.
+
+What was watched is sealed apart from how far it was matched. The latter, like matches and coins, is found again by
+searching what is stored; a script can only be given again by its owner, and the marks and the identity by nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import attrs
+
+from phasegate.store import wallet
+from phasegate.store.checksum import checksum
+from phasegate.store.damage import Damage
+from phasegate.store.database import Session
+from phasegate.store.errors import StoreCorrupt
+from phasegate.store.marks import ChainMarks
+
+
+@attrs.frozen
+class _Seal:
+    """What one seal covers: `columns` of the rows of `table`; `what` names it for the user."""
+
+    name: str
+    what: str
+    table: str
+    columns: tuple[str, ...]
+
+    def sum_of(self, row: str) -> str:
+        """The SQL that adds up one row, NEW or OLD."""
+        return f"row_checksum({', '.join(f'{row}.{column}' for column in self.columns)})"
+
+
+_IDENTITY = (
+    _Seal("meta", "identity", "meta", ("key", "value")),
+    _Seal(
+        "marks",
+        "marks",
+        "marks",
+        (
+            *("base", "previous_filter_header", "sequence", "tip", "tip_hash", "work", "filter_headers"),
+            *("filter_header", "filters", "filters_base", "corroborated"),
+        ),
+    ),
+)
+_WATCHED = _Seal("watch", "watched scripts", "watch", ("script", "label"))
+_FOUND = (
+    _Seal("matched", "heights of matching", "watch", ("script", "matched_to")),
+    _Seal("matches", "matched blocks", "matches", ("height", "recorded")),
+    _Seal("coins", "coins", "coins", ("txid", "position", "value", "script", "height", "spent_by", "spent_height")),
+    _Seal("transactions", "found transactions", "transactions", ("row_id", "txid", "height", "position")),
+    _Seal("inputs", "inputs of found transactions", "transaction_inputs", ("spender", "txid", "position")),
+)
+_ALL = (*_IDENTITY, _WATCHED, *_FOUND)
+TABLES = tuple(sorted({seal.table for seal in (_WATCHED, *_FOUND)}))
+"""The tables whose damage costs no height of the chain."""
+
+
+def keep(rows: Session) -> None:
+    """Have every change of this connection kept in the seals, from the caller's transaction on."""
+    rows.define("row_checksum", checksum)
+    for seal in _ALL:
+        added, taken = seal.sum_of("NEW"), seal.sum_of("OLD")
+        _trigger(rows, seal, "INSERT", f"rows = rows + 1, sum = sum + {added}")
+        _trigger(rows, seal, "DELETE", f"rows = rows - 1, sum = sum - {taken}")
+        _trigger(rows, seal, f"UPDATE OF {', '.join(seal.columns)}", f"sum = sum + {added} - {taken}")
+
+
+def _trigger(rows: Session, seal: _Seal, event: str, change: str) -> None:
+    name = f"seal_{seal.name}_{event.split()[0].lower()}"
+    keeping = f"UPDATE seals SET {change} WHERE name = '{seal.name}'"  # noqa: S608 - names of ours
+    rows.run(f"CREATE TEMP TRIGGER {name} AFTER {event} ON main.{seal.table} BEGIN {keeping}; END")
+
+
+def renew(rows: Session) -> None:
+    """Seal what the tables hold now."""
+    for seal in _ALL:
+        rows.run("INSERT OR REPLACE INTO seals VALUES(?, ?, ?)", (seal.name, *_counted(rows, seal)))
+
+
+def _counted(rows: Session, seal: _Seal) -> tuple[int, int]:
+    found = rows.run(f"SELECT {', '.join(map(_plain, seal.columns))} FROM {seal.table}")  # noqa: S608 - names of ours
+    return len(found), sum(checksum(*row) for row in found)
+
+
+def _plain(column: str) -> str:
+    """A column; texts as bytes, which have the same checksum, whatever is in them."""
+    return f"CAST({column} AS BLOB)" if column in ("key", "label") else column
+
+
+def _broken(rows: Session, seals: Sequence[_Seal]) -> Iterator[_Seal]:
+    sealed = {name: (count, total) for name, count, total in rows.run("SELECT name, rows, sum FROM seals")}
+    return (seal for seal in seals if sealed.get(seal.name) != _counted(rows, seal))
+
+
+def refuse_broken_identity(rows: Session) -> None:
+    """Whether the file says about itself what was written.
+
+    Raises:
+        StoreCorrupt: it does not, and nothing in it can be believed.
+    """
+    for seal in _broken(rows, _IDENTITY):
+        raise StoreCorrupt(f"the store's {seal.what} cannot be believed (table {seal.table})", seal.table)
+
+
+def refuse_broken(rows: Session) -> None:
+    """Whether everything that is sealed is as it was written.
+
+    Raises:
+        StoreCorrupt: it is not.
+    """
+    for seal in _broken(rows, _ALL):
+        raise StoreCorrupt(f"the {seal.what} are damaged (table {seal.table})", seal.table)
+
+
+def damages(rows: Session, chain: ChainMarks) -> Iterator[Damage]:
+    """What is sealed and not as it was written, named by all the heights that are searched."""
+    for seal in _broken(rows, (_WATCHED, *_FOUND)):
+        yield Damage(seal.what, seal.table, chain.filters_base, max(chain.tip, chain.filters_base))
+
+
+def mend(rows: Session, chain: ChainMarks) -> None:
+    """Forget what was found, if any of it is damaged: the stored filters are matched again, and all seals made anew.
+
+    Raises:
+        StoreCorrupt: it is not known any more what was watched.
+    """
+    if any(_broken(rows, [_WATCHED])):
+        raise StoreCorrupt("the watched scripts are damaged, which only their owner knows (table watch)", "watch")
+    if any(_broken(rows, _FOUND)):
+        wallet.start_again(rows, chain)
+    renew(rows)
