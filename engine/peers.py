@@ -87,7 +87,11 @@ class Peer:
         self.unreached_by_proxy = False
         self.answers = 0
         self._bindings = _PeerBindings(self, context)
-        self._interpreter = Interpreter(PeerChart, self._bindings.model, self._bindings)
+        self._interpreter = self._executed(self._bindings)
+
+    def _executed(self, bindings: _PeerBindings) -> Interpreter[_PeerModel]:
+        """What executes the life of this connection."""
+        return Interpreter(PeerChart, bindings.model, bindings)
 
     def __str__(self) -> str:
         return str(self.address)
