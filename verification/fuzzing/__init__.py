@@ -5,8 +5,8 @@ promises (that a value encodes to the bytes it came from, that pieces give what 
 is documented, which it takes in itself. Whatever leaves it is a finding: an exception that nobody promised, a broken
 law, and, by libFuzzer's own limits, more than a bounded time or memory.
 
-Targets need no fuzzer: ordinary tests run each over its seeds and some thousand mutations. `python -m
-phasegate.verification.fuzzing` hands them to libFuzzer through atheris, which follows the branches of `consensus`, `p2p`
-and `engine` and keeps each input that reaches a new one. Checksums, proofs of work and merkle roots stop blind bytes at
-the door, so some targets repair them behind the fuzzer's back: what lies behind the door gets its share.
+Targets need no fuzzer: ordinary tests run each over its seeds and some thousand mutations. `make fuzz`, or `python -m
+phasegate.verification.fuzzing`, hands them to libFuzzer through atheris, which follows the branches of `consensus`,
+`p2p` and `engine` and keeps each input that reaches a new one. Checksums, proofs of work and merkle roots stop blind
+bytes at the door, so some targets repair them behind the fuzzer's back: what lies behind the door gets its share.
 """

@@ -12,7 +12,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -29,6 +28,7 @@ LONGEST = 10
 """Seconds that one input may take."""
 LAST_LINES = 40
 _RUNS = re.compile(r"stat::number_of_executed_units:\s*(\d+)")
+_DONE = re.compile(r"^Done \d+ runs in (\d+) second", re.MULTILINE)
 _STATUS = re.compile(r"^#(\d+)\s.*\bcov: (\d+)", re.MULTILINE)
 
 
@@ -48,7 +48,7 @@ class Outcome:
     Args:
         target: its name.
         inputs: that were run.
-        seconds: that took, without the start of the process.
+        seconds: that took, without the start of the process; 0 when a finding ended it.
         edges: branches of the code that were reached, libFuzzer's `cov`.
         findings: where each is written down.
         failure: why the fuzzer did not run at all, "" if it did.
@@ -56,7 +56,7 @@ class Outcome:
 
     target: str
     inputs: int
-    seconds: float
+    seconds: int
     edges: int
     findings: tuple[Path, ...]
     failure: str = ""
@@ -64,7 +64,7 @@ class Outcome:
     def __str__(self) -> str:
         if self.failure:
             return f"{self.target}: {self.failure}"
-        pace = f"{self.inputs} inputs in {self.seconds:.1f} s"
+        pace = f"{self.inputs} inputs in {self.seconds} s"
         return f"{self.target}: {pace}, {self.edges} edges, {len(self.findings)} findings"
 
 
@@ -85,9 +85,9 @@ def fuzz(target: Target, corpus: Path, findings: Path, bounds: Bounds) -> Outcom
         findings: the folder for what is found; it has to exist.
         bounds: when it is enough.
     """
-    folder, started = corpus / target.name, time.monotonic()
+    folder = corpus / target.name
     folder.mkdir(parents=True, exist_ok=True)
-    before, known = set(findings.glob(f"{target.name}-*")), set(_artifacts(findings, target))
+    before, known = _written(findings, target), set(_artifacts(findings, target))
     done = subprocess.run(  # noqa: S603 - our own script with our own arguments
         [*_command(target, findings), *_arguments(target, findings, bounds), str(folder)],
         stdout=subprocess.DEVNULL,
@@ -95,13 +95,13 @@ def fuzz(target: Target, corpus: Path, findings: Path, bounds: Bounds) -> Outcom
         env={**os.environ, "PYTHONPATH": str(Path(phasegate.__file__).parents[1])},
         check=False,
     )
-    said, elapsed = done.stderr.decode(errors="replace"), time.monotonic() - started
+    said = done.stderr.decode(errors="replace")
     (findings / f"{target.name}.log").write_text(said, encoding="utf-8")
     for artifact in set(_artifacts(findings, target)) - known:
         write_finding(findings, target.name, artifact.read_bytes(), "\n".join(said.splitlines()[-LAST_LINES:]))
         artifact.unlink()
-    found = set(findings.glob(f"{target.name}-*")) - before
-    return _outcome(target, said, elapsed, tuple(sorted(found)), done.returncode)
+    found = sorted([path for path, _ in _written(findings, target) - before])
+    return _outcome(target, said, tuple(found), done.returncode)
 
 
 def _command(target: Target, findings: Path) -> Sequence[str]:
@@ -122,6 +122,11 @@ def _arguments(target: Target, findings: Path, bounds: Bounds) -> Sequence[str]:
     )
 
 
+def _written(findings: Path, target: Target) -> set[tuple[Path, int]]:
+    """What is written down of a target, each with the time of that: it may be found again."""
+    return {(path, path.stat().st_mtime_ns) for path in findings.glob(f"{target.name}-*.txt")}
+
+
 def _prefix(target: Target) -> str:
     return f"artifact-of-{target.name}-"
 
@@ -130,12 +135,12 @@ def _artifacts(findings: Path, target: Target) -> Iterable[Path]:
     return findings.glob(f"{_prefix(target)}*")
 
 
-def _outcome(target: Target, said: str, elapsed: float, found: tuple[Path, ...], code: int) -> Outcome:
-    status, runs = _STATUS.findall(said), _RUNS.search(said)
+def _outcome(target: Target, said: str, found: tuple[Path, ...], code: int) -> Outcome:
+    status, runs, done = _STATUS.findall(said), _RUNS.search(said), _DONE.search(said)
     inputs = int(runs[1]) if runs else int(status[-1][0]) if status else 0
     edges = max([int(edges) for _, edges in status], default=0)
     failure = "" if found or (code == 0 and runs) else f"the fuzzer ended with {code}: {_last_line(said)}"
-    return Outcome(target.name, inputs, elapsed, edges, found, failure)
+    return Outcome(target.name, inputs, int(done[1]) if done else 0, edges, found, failure)
 
 
 def _last_line(said: str) -> str:

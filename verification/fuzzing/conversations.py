@@ -46,7 +46,9 @@ from phasegate.verification.fuzzing.wire import COMMANDS
 
 NEGOTIATED = (70240, 70230, 70235, 70236)
 PAUSES = (0.1, 2.0, 11.0, 61.0, 250.0)
-MOST_STEPS = 48
+UNTIL_ASKED = 0.01
+"""Seconds in which our questions reach the peer."""
+MOST_STEPS = 16
 KINDS_OF_STEPS = 10
 ANSWER, CHANGED, ANY, OFFER, LOCK, PAUSE, BYTES, BROKEN = range(8)
 """Numbers of steps; those above send any message, too."""
@@ -60,8 +62,10 @@ def connection_bytes(data: bytes) -> None:
     choices = Choices(data)
     greeted, size, asked = choices.flag(), 16 * (choices.byte() + 1), choices.pick(ASKED)
     stream = choices.rest()
+    size = max(size, len(stream) // MOST_STEPS)
     steps = [stream[at : at + size] for at in range(0, len(stream), size)]
-    meet(Script([*([_greeting(Choices(b""))] if greeted else []), *steps], [questions()[number] for number in asked]))
+    greeting = [_hello(NEGOTIATED[0], _SERVICES[0], relay=True)] if greeted else []
+    meet(_script(greeting, steps, asked))
 
 
 def connection_messages(data: bytes) -> None:
@@ -72,18 +76,23 @@ def connection_messages(data: bytes) -> None:
 def composed(data: bytes) -> Script:
     """The script that an input of `connection_messages` stands for."""
     choices = Choices(data)
-    asked, fetches, steps = choices.pick(ASKED), choices.flag(), list[bytes | float]([_greeting(choices)])
+    asked, fetches, steps = choices.pick(ASKED), choices.flag(), list[bytes | float]()
+    greeting = [_hello(choices.pick(NEGOTIATED), choices.pick(_SERVICES), relay=choices.flag())]
     while choices.left and len(steps) < MOST_STEPS:
         steps.append(_step(choices, asked))
-    return Script(steps, [questions()[number] for number in asked], fetches)
+    return _script(greeting, steps, asked, fetches=fetches)
 
 
-def _greeting(choices: Choices) -> bytes:
-    return _hello(choices.pick(NEGOTIATED), choices.pick(_SERVICES), choices.flag())
+def _script(
+    greeting: Sequence[bytes], steps: Sequence[bytes | float], asked: Sequence[int], *, fetches: bool = False
+) -> Script:
+    """The steps after the greeting; where something is asked the peer hears it first, as it would over any line."""
+    heard = [UNTIL_ASKED] if asked and greeting else []
+    return Script([*greeting, *heard, *steps], [questions()[number] for number in asked], fetches)
 
 
 @cache
-def _hello(version: int, services: Services, relay: bool) -> bytes:
+def _hello(version: int, services: Services, *, relay: bool) -> bytes:
     hello = Version(version, int(services), int(START), nonce=7, user_agent="/fuzz/", start_height=60, relay=relay)
     return b"".join([_framed(message) for message in (hello, SendAddrV2(), Verack())])
 
@@ -162,7 +171,11 @@ def _lock(choices: Choices) -> tuple[str, bytes]:
 def questions() -> tuple[Question, ...]:
     """One of each kind that the phases ask."""
     chain = sample_chain()
-    tip, genesis, some = chain.hash_at(chain.height), chain.hash_at(0), {chain.hash_at(height) for height in range(1, 6)}
+    tip, genesis, some = (
+        chain.hash_at(chain.height),
+        chain.hash_at(0),
+        {chain.hash_at(height) for height in range(1, 6)},
+    )
     return (
         Question(GetHeaders(70240, (chain.hash_at(140),)), Headers, lambda _: True),
         Question(GetHeaders2(70240, (chain.hash_at(145),)), Headers2, lambda _: True),

@@ -1,8 +1,8 @@
 """The seeds: what a fuzzer begins with, made anew each time from a recording of Dash Core and a generated chain.
 
-A recording is a folder of `conversation*.jsonl.xz`, one JSON object a line with the command and the payload in hex; that
-of the project lies in `tests/data/dashcore-regtest`. Of messages of one kind some suffice: the smallest and the largest
-and some between them. Each seed has a name, so that a test can say which forms are there.
+A recording is a folder of `conversation*.jsonl.xz`, one JSON object a line with the command and the payload in hex;
+that of the project lies in `tests/data/dashcore-regtest`. Of the messages of one kind some suffice: the smallest, the
+largest and some between them. Each seed has a name, so that a test can say which forms are there.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from phasegate.p2p.address_forms import to_v1, to_v2
 from phasegate.p2p.addresses import Address
 from phasegate.p2p.compressed import compress
 from phasegate.p2p.framing import encode_frame
-from phasegate.p2p.messages import KNOWN, Addr, AddrV2, CFilter, NotFound
+from phasegate.p2p.messages import KNOWN, Addr, AddrV2, CFilter, NotFound, QrInfo
 from phasegate.verification.fuzzing import conversations, lists, samples, wire
 from phasegate.verification.fuzzing.filters import filter_input
 from phasegate.verification.fuzzing.payloads import entry_input, lock_input, special_input
@@ -86,8 +86,8 @@ def generated() -> list[Recorded]:
     version = conversations.NEGOTIATED[0]
     answers = [message for number in sorted(conversations.answers()) for message in conversations.answers()[number]]
     places = [Address.parse(text, 9999) for text in _PLACES]
-    older = tuple([record for place in places if (record := to_v1(place, 1, 1)) is not None])
-    newer = tuple([record for place in places if (record := to_v2(place, 1, 1)) is not None])
+    older = tuple([first for place in places if (first := to_v1(place, 1, 1)) is not None])
+    newer = tuple([second for place in places if (second := to_v2(place, 1, 1)) is not None])
     made = [(m.command, m.to_payload(version)) for m in (Addr(older), AddrV2(newer), NotFound(()))]
     made += [("tx", raw) for _, raw in samples.special_transactions()]
     made += [(lock.command, lock.payload) for lock in samples.sample_locks()]
@@ -115,7 +115,7 @@ def of_messages(messages: Iterable[Recorded]) -> Iterator[Seed]:
     for one in messages:
         command = one.command if one.command in wire.COMMANDS else "unknown"
         yield Seed("messages", one.command, wire.message_input(command, one.version, one.payload))
-        yield Seed("frames", one.command, b"\0\x1f" + encode_frame(wire.REGTEST.magic, one.command, one.payload))
+        yield Seed("frames", one.command, b"\0\x1f" + encode_frame(NETWORKS["regtest"].magic, one.command, one.payload))
         if one.command == "headers2":
             yield Seed("compressed-headers", one.command, b"\2" + one.payload)
     for count in (1, 2, 9, 30):
@@ -151,14 +151,17 @@ def of_lists(messages: Iterable[Recorded]) -> Iterator[Seed]:
     for one in diffs:
         number = 0 if one.payload[2:34] == sample_chain().hash_at(0) else 1
         yield Seed("differences", f"at {one.version}", lists.difference_input(one.version, one.payload))
-        yield Seed("list-changes", f"at {one.version}", lists.change_input(number, (one.version, one.payload)))
+        for anchored in (False, True):
+            changed = lists.change_input(number, (one.version, one.payload), anchored=anchored)
+            yield Seed("list-changes", f"at {one.version}", changed)
         proof = Reader(one.payload[66:] if one.version >= 70229 else one.payload[64:])
         yield Seed("proofs", f"at {one.version}", PartialMerkleTree.parse(proof).to_bytes())
     for one in messages:
         if one.command == "qrinfo" and one.version in wire.VERSIONS:
             for number in (0, 1):
                 yield Seed("rotations", f"at {one.version}", lists.rotation_input(number, one.version, one.payload))
-            yield Seed("commitments", "snapshot", b"\1\4" + one.payload)
+            for share in QrInfo.parse(Reader(one.payload), one.version).rotation.shares:
+                yield Seed("commitments", "snapshot", b"\1\4" + share.snapshot.to_bytes())
     yield Seed("list-changes", "three in a row", lists.change_input(0, *_in_a_row((0, 10, 20, 40))))
     for height in (0, 20, samples.BLOCKS):
         yield Seed("stored-lists", f"height {height}", sample_chain().masternodes_at(height).to_bytes())
@@ -214,9 +217,8 @@ def of_connections(messages: Iterable[Recorded]) -> Iterator[Seed]:
         for kind in range(conversations.KINDS_OF_STEPS):
             steps = b"".join([bytes((kind, n, n, n)) for n in range(3)])
             yield Seed("connection-messages", f"steps {kind}, asked {asked}", bytes((asked, 1, 0, 0, 1)) + steps)
-    known = dict.fromkeys(sorted(KNOWN), bytes(8))
-    for one in messages:
-        known[one.command] = one.payload
+    longest_first = sorted(messages, key=lambda one: -len(one.payload))
+    known = dict.fromkeys(sorted(KNOWN), bytes(8)) | {one.command: one.payload for one in longest_first}
     for command, payload in known.items():
         frame = encode_frame(sample_chain().network.magic, command, payload)
         yield Seed("connection-bytes", command, b"\1\xff\0" + frame)

@@ -137,7 +137,7 @@ def meet(script: Script, kind: type[Peer] = LeanPeer) -> Ended:
     """
     with _one_order():
         clock = trio.testing.MockClock(autojump_threshold=0)
-        return cast(Ended, trio.run(_meet, script, kind, clock=clock))
+        return trio.run(_meet, script, kind, clock=clock)
 
 
 @contextmanager
@@ -194,7 +194,10 @@ async def _speak(far: PipeEnd, steps: Sequence[bytes | float]) -> None:
     """Say all of it and hang up; a client that has gone before misses the rest."""
     with suppress(trio.BrokenResourceError):
         for step in steps:
-            await (far.send_all(step) if isinstance(step, bytes) else trio.sleep(step))
+            if isinstance(step, bytes):
+                await far.send_all(step)
+            else:
+                await trio.sleep(step)
         await trio.sleep(BEFORE_THE_END)
     await far.aclose()
     await trio.sleep_forever()

@@ -61,7 +61,7 @@ def filter_chains(data: bytes) -> None:
     choices = Choices(data)
     prev, hashes = choices.take(32).ljust(32, b"\0"), choices.rest()
     hashes = hashes[: len(hashes) // 32 * 32]
-    one_by_one = []
+    one_by_one: list[bytes] = []
     for at in range(0, len(hashes), 32):
         one_by_one.append(filter_header(hashes[at : at + 32], one_by_one[-1] if one_by_one else prev))
     same(chain_headers(prev, hashes), b"".join(one_by_one), "a chain of filter headers")

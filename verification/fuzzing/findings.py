@@ -11,8 +11,7 @@ _HEX = "input: "
 def write_finding(folder: Path, target: str, data: bytes, story: str) -> Path:
     """Write down that `data` made `target` do what the story tells; where it is written."""
     path = folder / f"{target}-{hashlib.sha256(data).hexdigest()[:16]}.txt"
-    if not path.exists():
-        path.write_text(f"target: {target}\n{_HEX}{data.hex()}\n\n{story}", encoding="utf-8")
+    path.write_text(f"target: {target}\n{_HEX}{data.hex()}\n\n{story}", encoding="utf-8")
     return path
 
 
@@ -22,7 +21,7 @@ def read_finding(path: Path) -> tuple[str, bytes]:
     Raises:
         ValueError: the file is none.
     """
-    target, given, *_ = path.read_text(encoding="utf-8").splitlines() + ["", ""]
+    target, given, *_ = [*path.read_text(encoding="utf-8").splitlines(), "", ""]
     if not (target.startswith("target: ") and given.startswith(_HEX)):
         raise ValueError(f"{path} is no finding")
     return target.removeprefix("target: "), bytes.fromhex(given.removeprefix(_HEX))

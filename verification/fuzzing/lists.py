@@ -59,9 +59,9 @@ def list_changes(data: bytes) -> None:
             same(state.valid_count <= state.count, True, "the valid ones are of the list")
 
 
-def change_input(number: int, *payloads: tuple[int, bytes]) -> bytes:
+def change_input(number: int, *payloads: tuple[int, bytes], anchored: bool = True) -> bytes:
     """The bytes that `list_changes` reads as these differences, each of a version, on the network of that number."""
-    steps = [bytes((VERSIONS.index(version), 1, 1)) + piece_of(payload) for version, payload in payloads]
+    steps = [bytes((VERSIONS.index(version), 1, anchored)) + piece_of(payload) for version, payload in payloads]
     return bytes((number,)) + b"".join(steps)
 
 

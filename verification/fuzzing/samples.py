@@ -19,7 +19,8 @@ from phasegate.p2p.simnet.generated import GeneratedChain, generate
 
 BLOCKS = 150
 """The height of the generated chain: quorums, locks, and a rotation of all its cycles."""
-_HASH, _OTHER, _SIGNATURE, _SCRIPT = b"\x11" * 32, b"\x22" * 32, b"\x33" * 96, b"\x76\xa9\x14" + b"\x44" * 20 + b"\x88\xac"
+_HASH, _OTHER, _SIGNATURE = b"\x11" * 32, b"\x22" * 32, b"\x33" * 96
+_SCRIPT = b"\x76\xa9\x14" + b"\x44" * 20 + b"\x88\xac"
 _KEYS = protx.Keys(b"\x55" * 20, b"\x86" * 48, b"\x66" * 20)
 _INPUTS = (TxIn(OutPoint(_HASH, 1), b"\x51"),)
 _PLATFORM = protx.Platform(b"\x77" * 20, 26656, 443)

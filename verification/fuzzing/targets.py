@@ -48,7 +48,7 @@ _ALL = (
     Target("filters", filters.filters, 1024),
     Target("filter-chains", filters.filter_chains, 1024),
     Target("header-files", filters.header_files, 2048),
-    Target("connection-bytes", conversations.connection_bytes, 4096),
-    Target("connection-messages", conversations.connection_messages, 4096),
+    Target("connection-bytes", conversations.connection_bytes, 8192),
+    Target("connection-messages", conversations.connection_messages, 1024),
 )
 TARGETS: Mapping[str, Target] = MappingProxyType({target.name: target for target in _ALL})
