@@ -41,11 +41,11 @@ def test_a_piece_is_read_as_it_was_written(data: bytes, rest: bytes) -> None:
 
 def test_mutations_are_the_same_for_a_seed() -> None:
     """One seed, one series; another seed, another; each within its bound, most of them changed."""
-    inputs = [bytes(40), b"\xff" * 9, b""]
+    inputs = [bytes(range(40)), b"\xff" * 9, b""]
     series = list(mutations(inputs, 300, 1, 64))
     assert series == list(mutations(inputs, 300, 1, 64)) != list(mutations(inputs, 300, 2, 64))
     assert all(len(data) <= 64 for data in series)
-    assert len(set(series)) > 250
+    assert len(set(series)) > 200
 
 
 def test_a_broken_law_says_what_is_wrong() -> None:
