@@ -8,6 +8,7 @@ from random import Random
 import pytest
 
 from phasegate.engine.peers import Peer
+from phasegate.engine.requests import Ledger
 from phasegate.statecharts.law import PEER
 from phasegate.verification.fuzzing.conversations import ASKED, answers, composed, questions
 from phasegate.verification.fuzzing.encounters import Script, check_bounds, meet
@@ -57,12 +58,20 @@ def test_an_honest_answer_is_taken(number: int, monkeypatch: pytest.MonkeyPatch)
     assert taken == [0, 1]
 
 
-def test_a_locks_offer_is_fetched_and_taken() -> None:
-    """A lock that is announced is asked for, and what comes is queued."""
-    offer = bytes((3, 1, 0, 0))
-    lock = bytes((4, 0, 0))
-    ended = meet(composed(bytes((0, 1, 0, 0, 1)) + offer + lock))
+def test_an_offered_lock_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock that is announced is asked for on an errand, and what comes answers it."""
+    ledgers: list[Ledger] = []
+    before = Ledger.__init__
+
+    def keep(ledger: Ledger) -> None:
+        before(ledger)
+        ledgers.append(ledger)
+
+    monkeypatch.setattr(Ledger, "__init__", keep)
+    offer, pause, lock = bytes((3, 1, 0, 0)), bytes((5, 0)), bytes((4, 0, 0))
+    ended = meet(composed(bytes((0, 1, 0, 0, 1)) + offer + pause + lock))
     assert (ended.fault, ended.was_ready) == ("", True)
+    assert (ledgers[0].errand_tally.sent, ledgers[0].errand_tally.answered) == (1, 1)
 
 
 def test_queues_beyond_their_bounds_are_noticed() -> None:
