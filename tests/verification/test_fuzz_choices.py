@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phasegate.verification.fuzzing.choices import Choices, piece_of
@@ -33,6 +33,7 @@ def test_decisions_are_read_in_order() -> None:
 
 
 @given(st.binary(max_size=700), st.binary(max_size=9))
+@settings(deadline=None)
 def test_a_piece_is_read_as_it_was_written(data: bytes, rest: bytes) -> None:
     """The inverse of `piece`, whatever the length."""
     choices = Choices(piece_of(data) + rest)
