@@ -22,7 +22,7 @@ from phasegate.consensus.rotation_info import RotationInfo, apparent_heights, ro
 from phasegate.consensus.x11 import x11
 from phasegate.p2p.messages import QrInfo
 from phasegate.verification.fuzzing.choices import Choices, piece_of
-from phasegate.verification.fuzzing.laws import same
+from phasegate.verification.fuzzing.laws import held, same
 from phasegate.verification.fuzzing.wire import VERSIONS
 
 NETWORKS = (SIMNET, network("regtest", {"dip3": 2, "v20": 100, "mn_rr": 100}), REGTEST)
@@ -55,8 +55,9 @@ def list_changes(data: bytes) -> None:
             version, roots, anchored, payload = choices.pick(VERSIONS), choices.flag(), choices.flag(), choices.piece()
             diff = _repaired(MasternodeListDiff.parse(Reader(payload), version), state, roots=roots)
             state = _anchored(chosen, state, diff) if anchored else apply_unanchored(chosen, state, diff)
-            same(MasternodeState.from_bytes(state.to_bytes()), state, "a list that was stored")
-            same(state.valid_count <= state.count, True, "the valid ones are of the list")
+            stored = MasternodeState.from_bytes(state.to_bytes())
+            same((stored, stored.chainlock), (state, state.chainlock), "a list that was stored")
+            held(stored.valid_count <= stored.count, "more valid masternodes than there are")
 
 
 def change_input(number: int, *payloads: tuple[int, bytes], anchored: bool = True) -> bytes:
