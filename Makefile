@@ -2,11 +2,13 @@
 # PYTHON=... names the interpreter to use for it, VENV=... another place for it.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test soak check lint format types arch verify bench diagrams build wheel-test setup clean distclean
+.PHONY: help demo test soak fuzz check lint format types arch verify bench diagrams build wheel-test setup clean distclean
 
 PYTHON ?=
 VENV ?= .venv
 TESTS ?= tests
+SECONDS ?= 60
+JOBS ?= 1
 BIN := $(VENV)/bin
 # one process more than there are cores: some tests wait for others' clocks
 WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$((n < 4 ? n + 1 : 4)))
@@ -29,6 +31,9 @@ test: $(VENV)/.ready-test  ## the test suite
 
 soak: $(VENV)/.ready-test  ## the long runs that `make test` leaves out
 	$(BIN)/pytest -m soak --timeout 3600 $(TESTS)
+
+fuzz: $(VENV)/.ready-fuzz  ## SECONDS of fuzzing, shared by every decoder and the whole connection
+	$(BIN)/python -m phasegate.verification.fuzzing --seconds $(SECONDS) --jobs $(JOBS)
 
 check: lint types arch  ## all that is checked without running the code
 

@@ -261,7 +261,7 @@ def _coinbase_payload(coinbase: Transaction, height: int | None) -> CoinbasePayl
         payload = CoinbasePayload.from_bytes(coinbase.payload)
     except Malformed as error:
         raise PeerMisbehaved(Fault.BAD_COINBASE, f"height {height}: {error.detail}") from error
-    if height is not None and payload.height != height:
+    if payload.height < 0 or (height is not None and payload.height != height):
         raise PeerMisbehaved(Fault.BAD_COINBASE, f"height {height}: the coinbase says {payload.height}")
     return payload
 

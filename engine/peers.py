@@ -29,7 +29,7 @@ from phasegate.p2p.connection import Connection, ConnectionLost
 from phasegate.p2p.handshake import Handshake, HandshakeRefused, PeerInfo, agent_on, devnet_name, our_version
 from phasegate.p2p.messages import Message, Ping, Pong, Services
 from phasegate.p2p.proxy import ProxyFailed
-from phasegate.statecharts.peer import PeerChart
+from phasegate.statecharts.peer import PeerChart, PeerFacts
 
 if TYPE_CHECKING:
     from phasegate.consensus.params import Network
@@ -87,7 +87,11 @@ class Peer:
         self.unreached_by_proxy = False
         self.answers = 0
         self._bindings = _PeerBindings(self, context)
-        self._interpreter = Interpreter(PeerChart, self._bindings.model, self._bindings)
+        self._interpreter = self._executed(self._bindings)
+
+    def _executed(self, bindings: _PeerBindings) -> Interpreter[PeerFacts]:
+        """What executes the life of this connection."""
+        return Interpreter(PeerChart, bindings.model, bindings)
 
     def __str__(self) -> str:
         return str(self.address)

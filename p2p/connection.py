@@ -56,6 +56,11 @@ class Connection:
         """Frames dropped so far, for a wrong checksum or an impossible name."""
         return self._decoder.dropped
 
+    @property
+    def buffered(self) -> int:
+        """Bytes received and not yet read as messages."""
+        return self._decoder.buffered
+
     def arriving(self, command: str) -> int:
         """Bytes received so far of a message of that name that is not whole yet."""
         return self._decoder.arriving(command)

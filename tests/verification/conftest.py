@@ -1,8 +1,9 @@
-"""A journal with all that happens to a client in it, made once: whole clients against simulated nodes."""
+"""What takes long to make is made once a run: a journal with all that happens to a client, and seeds for fuzzing."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -17,7 +18,12 @@ from phasegate.engine.events import Transition
 from phasegate.engine.seams import inline_seams
 from phasegate.p2p.simnet.generated import generate
 from phasegate.store import JournalRow, Store
+from phasegate.verification.fuzzing.corpus import Seed, seeds
+from phasegate.verification.fuzzing.targets import TARGETS
+from tests.conftest import PACKED
 from tests.simulated_world import START, World, runner
+
+Seeds = Mapping[str, list[Seed]]
 
 WALK = ["headers", "mnlist", "cfheaders", "filters", "blocks", "synced"]
 
@@ -83,3 +89,12 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> tuple[JournalRow, ...]:
         patch.setattr("trio._core._run._r", random.Random(0))
         rows = trio.run(_lived, tmp_path_factory.mktemp("lived"), clock=MockClock(autojump_threshold=0))
     return tuple(rows)
+
+
+@pytest.fixture(scope="session")
+def seeds_of() -> Seeds:
+    """All seeds, by target."""
+    found: dict[str, list[Seed]] = {name: [] for name in TARGETS}
+    for seed in seeds(PACKED):
+        found[seed.target].append(seed)
+    return found
