@@ -12,9 +12,10 @@ asked for it too, the first result counts, and the other fetch is cancelled. The
 before any that is open; the others follow when none is open any more. Who was asked earlier and lost has been outrun.
 Where everything takes long nothing is overdue for long, so a slow line is not filled with the same things twice.
 
-Peers that are asked in vain come back, and new ones come. So a download ends when `PERSISTENCE` fetches in a row have
-been in vain and none brought anything: what is asked for may not be there any more, because the peers have gone over to
-another branch, and only a walk from the headers can tell. When some peer has hinted at another tip, one is enough.
+Peers that were silent come back, and new ones come. So a download ends when one job met `PERSISTENCE` silences and
+every peer that is there had its turn: what is asked for may not be there any more, because the peers have gone over to
+another branch, and only a walk from the headers can tell. When some peer has hinted at another tip, one silence is
+enough.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from phasegate.engine.holding import Holding
 from phasegate.engine.peers import Peer
 from phasegate.engine.staff import Staff
 from phasegate.engine.work import Work, unwrapped
+from phasegate.p2p.addresses import Address
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -46,7 +48,7 @@ RECENT = 16
 RACERS = 2
 """Peers that may be at the same job."""
 PERSISTENCE = 4
-"""Fetches that may be in vain in a row."""
+"""Silences that one job may meet while nobody hints at another tip."""
 
 
 async def in_order(
@@ -71,8 +73,8 @@ async def in_order(
         size: the bytes that a result takes in memory; without it they are not counted.
 
     Raises:
-        Failure: no peer of `peers` is left and jobs are not done, or too many were asked in vain; or `peers` raised it
-            at the first call.
+        Failure: no peer of `peers` is left and jobs are not done, or too many were silent; or `peers` raised it at the
+            first call.
     """
     choose = peers if callable(peers) else lambda: peers
     with unwrapped():
@@ -117,7 +119,8 @@ class _Line(Generic[J, R]):
         self._under_way: dict[int, list[_Fetch]] = {}
         self._results: dict[int, R] = {}
         self._head = 0
-        self._vain = 0
+        self._silent: dict[int, list[Address]] = {}
+        self._hopeless = False
         self._taken = -1
         self._times: deque[float] = deque(maxlen=RECENT)
         self._moved = trio.Event()
@@ -128,7 +131,7 @@ class _Line(Generic[J, R]):
         self._held.applied()
         self._hand_out()
         while index not in self._results:
-            if not self._under_way or self._is_hopeless():
+            if not self._under_way or self._hopeless:
                 raise self._work.no_peer()
             moved = self._moved
             with trio.move_on_at(self._next_race()):
@@ -172,9 +175,13 @@ class _Line(Generic[J, R]):
         if has_room:
             yield from filter(self._is_overdue, sorted(self._under_way))
 
-    def _is_hopeless(self) -> bool:
-        """Whether so many were asked in vain that what is asked for may not be there any more."""
-        return self._vain >= (1 if self._work.live.tip_hint else PERSISTENCE)
+    def _is_in_vain(self, index: int) -> bool:
+        """Whether so many were silent that what the job at `index` asks for may not be there any more."""
+        silent = self._silent.get(index, ())
+        if self._work.live.tip_hint:
+            return bool(silent)
+        asked = len(silent) >= PERSISTENCE
+        return asked and all(peer.address in silent for peer in self._work.pool.ready)
 
     def _is_done(self, index: int) -> bool:
         return index <= self._taken or index in self._results
@@ -210,13 +217,14 @@ class _Line(Generic[J, R]):
                 if not self._is_done(fetch.index):
                     self._put(fetch, result)
         except PeerGone as gone:
-            self._vain += gone.kind is FailureKind.PEER_SILENT
+            if gone.kind is FailureKind.PEER_SILENT and not self._is_done(fetch.index):
+                self._silent.setdefault(fetch.index, []).append(fetch.peer.address)
+                self._hopeless = self._hopeless or self._is_in_vain(fetch.index)
         self._end(fetch)
 
     def _put(self, fetch: _Fetch, result: R) -> None:
         """The first result of a job: whoever else is at it need not go on."""
         self._results[fetch.index] = result
-        self._vain = 0
         self._held.put(fetch.index, result)
         self._times.append(trio.current_time() - fetch.began)
         self._staff.did(fetch.peer)

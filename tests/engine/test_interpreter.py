@@ -283,3 +283,92 @@ async def test_cancelling_the_caller_ends_every_activity(autojump_clock: trio.te
         await interpreter.run()
     assert rooms.record == ["left starts", "left ends"]
     assert not interpreter.ended.is_set()
+
+
+async def test_a_crash_behind_an_event_that_ends_its_stay_does_not_vanish(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Its event is stale and moves nothing, but the error that it stands for is raised."""
+    interpreter, rooms, _ = machine()
+
+    async def crash_behind_another_event() -> None:
+        interpreter.post_nowait("again")
+        raise KeyError("too late to be an event")
+
+    rooms.scripts["left"] = [crash_behind_another_event, _forever]
+    with pytest.raises(ExceptionGroup) as caught:
+        await interpreter.run()
+    assert caught.group_contains(KeyError)
+    assert [step.event for step in rooms.steps] == ["again"]
+    assert interpreter.stale == 1
+
+
+async def _run_with_unheard(interpreter: Interpreter[Guards], event: str) -> None:
+    """Run, with an event that ends things and a crash behind it in the mailbox."""
+    async with trio.open_nursery() as nursery:
+        await nursery.start(interpreter.run)
+        await interpreter.post(event)
+        await interpreter.post("crash", "from outside", cause=KeyError("unheard"))
+
+
+async def test_a_crash_that_waits_when_the_chart_ends_does_not_vanish(autojump_clock: trio.testing.MockClock) -> None:
+    """Nobody takes events any more; the error of one that waits in the mailbox is raised by `run`."""
+    interpreter, rooms, _ = machine()
+    rooms.scripts["left"] = [_forever]
+    with pytest.raises(ExceptionGroup) as caught:
+        await _run_with_unheard(interpreter, "finish")
+    assert caught.group_contains(KeyError)
+    assert [step.event for step in rooms.steps] == ["finish"]
+
+
+@pytest.mark.parametrize("error", [KeyError("a bug that has an event"), ZeroDivisionError("one that has none")])
+async def test_a_crash_while_everything_is_cancelled_does_not_vanish(
+    autojump_clock: trio.testing.MockClock, error: Exception
+) -> None:
+    """Whoever cancels the engine hears of a bug in the clean-up, whether the chart has an event for it or not."""
+    interpreter, rooms, _ = machine()
+
+    async def dirty() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise error
+
+    rooms.scripts["left"] = [dirty]
+    with pytest.raises(ExceptionGroup) as caught:
+        with trio.move_on_after(5):
+            await interpreter.run()
+    assert caught.group_contains(type(error))
+
+
+async def test_two_crashes_at_once_are_both_heard_of(autojump_clock: trio.testing.MockClock) -> None:
+    """One flies out of a clean-up, another waits in the mailbox: the group that is raised has both."""
+    interpreter, rooms, _ = machine()
+
+    async def dirty() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ZeroDivisionError
+
+    rooms.scripts["left"] = [dirty]
+    with pytest.raises(ExceptionGroup) as caught:
+        await _run_with_unheard(interpreter, "move")
+    assert caught.group_contains(ZeroDivisionError)
+    assert caught.group_contains(KeyError)
+
+
+async def test_what_is_sent_instead_of_a_vain_return_may_be_refused_too(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No state is left without its activity: when the chart refuses that event as well, the activity starts again."""
+    interpreter, rooms, guards = machine()
+    guards.ready = False
+    monkeypatch.setattr(rooms, "refused", lambda *_: Post("move", "refused as well"))
+    rooms.scripts["left"] = [lambda: trio.sleep(1)] * 3
+    async with trio.open_nursery() as nursery:
+        await nursery.start(interpreter.run)
+        await trio.sleep(10)
+        assert rooms.record.count("left starts") == 4
+        assert rooms.running == {"left"}
+        await interpreter.post("finish")

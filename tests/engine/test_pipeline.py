@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from phasegate.consensus.faults import Fault, PeerMisbehaved
 from phasegate.engine.errors import Failure, FailureKind, PeerGone
 from phasegate.engine.limits import MIB
+from phasegate.engine.work import unwrapped
 from tests.scripted_downloads import HOLD, WINDOW, Download, FakePeer, after, at_once, never, run, shuffled
 
 
@@ -264,3 +265,70 @@ async def test_a_cancelled_download_leaves_nobody_at_work(autojump_clock: trio.t
     with trio.move_on_after(5):
         await download.run()
     assert (cancelled, download.applied) == (4, [])
+
+
+def _returning(names: int, serve_after: int | None = None) -> Download:
+    """Peers that are silent for ten seconds and come back at once; `serve_after` so many silences one answers."""
+    silences: list[str] = []
+
+    def peer(name: str) -> FakePeer:
+        async def serve(_: int) -> None:
+            await trio.sleep(10)
+            if serve_after is not None and len(silences) >= serve_after:
+                return
+            silences.append(name)
+            download.pool.there.append(peer(name))
+            raise made.silent()
+
+        made = FakePeer(name, serve)
+        return made
+
+    download = Download([peer(f"p{i}") for i in range(names)], range(2), 1, steal_after=math.inf)
+    download.choose = lambda: list(download.pool.there)
+    return download
+
+
+async def _stirring(download: Download) -> list[int]:
+    """The download, with a pool that tells of its changes all the time."""
+
+    async def stir() -> None:
+        while True:
+            await trio.sleep(0.5)
+            download.pool.stir()
+
+    with unwrapped():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stir)
+            await download.run()
+            nursery.cancel_scope.cancel()
+    return download.applied
+
+
+@pytest.mark.trio
+async def test_a_job_that_all_are_silent_about_ends_the_download(autojump_clock: trio.testing.MockClock) -> None:
+    """Peers that come back after each silence are not asked for ever: the loss of the last one is the failure."""
+    download = _returning(3)
+    with pytest.raises(Failure) as caught:
+        await _stirring(download)
+    assert caught.value.kind is FailureKind.PEER_SILENT
+    assert download.applied == []
+
+
+@pytest.mark.trio
+async def test_with_a_hint_at_another_tip_one_silence_is_enough(autojump_clock: trio.testing.MockClock) -> None:
+    """What is asked for may have gone with a branch: only a walk from the headers can tell."""
+    download, began = _returning(3), trio.current_time()
+    download.live.tip_hint = True
+    with pytest.raises(Failure) as caught:
+        await _stirring(download)
+    assert caught.value.kind is FailureKind.PEER_SILENT
+    assert trio.current_time() - began < 11
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize(("peers", "silences"), [(1, 3), (6, 5)])
+async def test_a_download_persists_until_every_peer_had_its_turn(
+    autojump_clock: trio.testing.MockClock, peers: int, silences: int
+) -> None:
+    """A few silences end nothing, nor do more of them while somebody who is there was not asked yet."""
+    assert await _stirring(_returning(peers, silences)) == [0, 1]
