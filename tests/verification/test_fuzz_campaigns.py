@@ -63,6 +63,20 @@ def test_an_artifact_becomes_a_finding(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert fuzz(PROOFS, tmp_path / "corpus", tmp_path, BOUNDS).findings == (path,), "found again, told again"
 
 
+def test_a_traceback_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """libFuzzer leaves an artifact of an exception, too; what the process wrote of it says more and stays."""
+    leave = "[prefix] = [word.split('=')[1] for word in words if word.startswith('-artifact_prefix=')]\n"
+    leave += "from phasegate.verification.fuzzing.findings import write_finding\n"
+    leave += (
+        "write_finding(folder, 'proofs', b'bad', 'Traceback: here'); Path(prefix + 'crash-1').write_bytes(b'bad')\n"
+    )
+    leave += "sys.stderr.write('fuzz target exited'); sys.exit(77)"
+    _pretend(monkeypatch, leave)
+    (path,) = fuzz(PROOFS, tmp_path / "corpus", tmp_path, BOUNDS).findings
+    assert path.read_text().endswith("Traceback: here")
+    assert not list(tmp_path.glob("artifact*"))
+
+
 def test_a_fuzzer_that_does_not_run_is_no_success(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A process that ends without its figures and without a finding is told with its last line."""
     _pretend(monkeypatch, "sys.exit('no such module')")

@@ -1,4 +1,4 @@
-"""What the fuzzer found once, kept as it was found: each input was a finding before it was repaired."""
+"""What a target found once: each input was a finding before it was repaired."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ import attrs
 import phasegate
 from phasegate.verification.fuzzing import libfuzzer
 from phasegate.verification.fuzzing.corpus import Seed
-from phasegate.verification.fuzzing.findings import write_finding
+from phasegate.verification.fuzzing.findings import place_of, write_finding
 from phasegate.verification.fuzzing.targets import Target
 
 MEMORY_MIB = 2048
@@ -97,8 +97,10 @@ def fuzz(target: Target, corpus: Path, findings: Path, bounds: Bounds) -> Outcom
     )
     said = done.stderr.decode(errors="replace")
     (findings / f"{target.name}.log").write_text(said, encoding="utf-8")
+    told = {path for path, _ in _written(findings, target) - before}
     for artifact in set(_artifacts(findings, target)) - known:
-        write_finding(findings, target.name, artifact.read_bytes(), "\n".join(said.splitlines()[-LAST_LINES:]))
+        if place_of(findings, target.name, data := artifact.read_bytes()) not in told:  # else with its traceback
+            write_finding(findings, target.name, data, "\n".join(said.splitlines()[-LAST_LINES:]))
         artifact.unlink()
     found = sorted([path for path, _ in _written(findings, target) - before])
     return _outcome(target, said, tuple(found), done.returncode)

@@ -8,9 +8,14 @@ from pathlib import Path
 _HEX = "input: "
 
 
+def place_of(folder: Path, target: str, data: bytes) -> Path:
+    """Where it is written down what `data` does to `target`."""
+    return folder / f"{target}-{hashlib.sha256(data).hexdigest()[:16]}.txt"
+
+
 def write_finding(folder: Path, target: str, data: bytes, story: str) -> Path:
     """Write down that `data` made `target` do what the story tells; where it is written."""
-    path = folder / f"{target}-{hashlib.sha256(data).hexdigest()[:16]}.txt"
+    path = place_of(folder, target, data)
     path.write_text(f"target: {target}\n{_HEX}{data.hex()}\n\n{story}", encoding="utf-8")
     return path
 
