@@ -20,6 +20,7 @@ from trio.testing import MockClock
 
 from phasegate.consensus.params import SIMNET
 from phasegate.engine.client import open_client
+from phasegate.engine.errors import leaves
 from phasegate.engine.events import Transition, Warned
 from phasegate.engine.seams import inline_seams
 from phasegate.statecharts.catalogue import CHARTS
@@ -82,7 +83,8 @@ class Outcome:
 def judged(traces: Traces) -> Outcome:
     """Look at everything."""
     broken = [*traces.broken]
-    broken += [(ERRORS, f"{type(error).__name__}: {error}") for error in traces.errors]
+    errors = [leaf for error in traces.errors for leaf in leaves(error)]
+    broken += [(ERRORS, f"{type(error).__name__}: {error}, from {error.__cause__!r}") for error in errors]
     for told in traces.lives:
         broken += falling_progress(told.events)
     store = Store.open(traces.directory, SIMNET)
