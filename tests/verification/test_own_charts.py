@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import attrs
 import pytest
 
+import phasegate
 import phasegate.verification as face
 from phasegate.statecharts import mutate
 from phasegate.statecharts.anatomy import build, read
@@ -67,8 +69,10 @@ def test_the_import_is_light() -> None:
 
 
 def example(*arguments: str) -> str:
-    done = subprocess.run([sys.executable, str(EXAMPLE), *arguments], check=True, capture_output=True, text=True)
-    return done.stdout
+    """What the example prints, run with the phasegate that is tested here."""
+    here = {**os.environ, "PYTHONPATH": str(Path(phasegate.__file__).parent.parent)}
+    words = [sys.executable, str(EXAMPLE), *arguments]
+    return subprocess.run(words, check=True, capture_output=True, text=True, env=here).stdout
 
 
 def test_the_example_proves_and_runs_its_chart() -> None:
