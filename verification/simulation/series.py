@@ -14,13 +14,14 @@ from phasegate.verification.simulation.run import simulate
 from phasegate.verification.simulation.shrink import shrink
 
 
-def series(first: int, count: int, twice: int) -> PartOutcome:
+def series(first: int, count: int, twice: int, *, fail_fast: bool = False) -> PartOutcome:
     """Simulate the seeds from `first` on.
 
     Args:
         first: the first seed.
         count: how many.
         twice: of so many seeds one is run a second time, which has to be the same run.
+        fail_fast: end with the first seed that breaks a law.
     """
     counts, most, violations = Counter[str](), Counter[str](), list[Violation]()
     for seed in range(first, first + count):
@@ -31,6 +32,8 @@ def series(first: int, count: int, twice: int) -> PartOutcome:
         violations += _violations(outcome)
         if seed % twice == 0 and simulate(outcome.plan).digest != outcome.digest:
             violations.append(Violation(TWIN, f"seed {seed} had another end when it was run again", "", (), _how(seed)))
+        if fail_fast and violations:
+            break
     return PartOutcome(Part.SIMULATION, f"seeds {first} to {first + count - 1}", counts, dict(most), tuple(violations))
 
 
