@@ -48,6 +48,8 @@ class Place:
 class World:
     """Nodes by number, reached through streams in memory; peer `i` listens at port `i + 1`.
 
+    `heard` has the hashes of headers of which the client was told what follows them, in its present life.
+
     Args:
         plan: what it is like in the beginning.
         nursery: the connections live in it.
@@ -56,6 +58,7 @@ class World:
 
     def __init__(self, plan: Plan, nursery: trio.Nursery, path: trees.Path | None = None) -> None:
         self.done: Counter[str] = Counter()
+        self.heard: set[bytes] = set()
         self.path: trees.Path = path or ((plan.height, plan.shape),)
         self.wall = START
         self._nursery = nursery
@@ -94,7 +97,7 @@ class World:
         ours, theirs = pipe()
         place.open.append(theirs)
         self._nursery.start_soon(self._serve, place, theirs)
-        return Line(ours, place.trouble)
+        return Line(ours, place.trouble, self.heard)
 
     async def _serve(self, place: Place, stream: PipeEnd) -> None:
         try:
