@@ -19,7 +19,7 @@ from phasegate.verification.report import Outcome, Part, Report
 from phasegate.verification.units import EXAMPLES_AT_ONCE, SEEDS_AT_ONCE, Unit, perform, units
 
 EXAMPLES = 200
-SEEDS = 100
+SEEDS = 200
 """Of engine examples for each chart, and of simulated runs, if nothing else is asked for."""
 AHEAD = 2
 """Units that wait for each process, when there is no end of them."""

@@ -6,7 +6,7 @@ Some are looked at while the client runs (`Bounds`), the others when it has ende
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import attrs
 
@@ -98,12 +98,25 @@ def _begins_walk(event: Event) -> bool:
     return isinstance(event, Transition) and event.target == "headers" and event.source in ("idle", "synced", "paused")
 
 
-def unheard_tip(event: Transition, heard: Container[bytes]) -> Iterator[Broken]:
-    """Headers that end though nobody answered the question what follows the stored tip; `heard` has whose was."""
-    if event.source == "headers" and event.target in ("mnlist", "cfheaders", "synced"):
-        tip = bytes.fromhex(event.facts["tip_hash"])[::-1]
-        if tip not in heard:
-            yield SILENCE, f"headers led to {event.target}, and nobody who was asked about {event.facts['tip']} answered"
+def unheard_tip(
+    event: Transition, since: float, peers: Iterable[Peer], heard: Mapping[int, set[bytes]]
+) -> Iterator[Broken]:
+    """Headers that end though nobody, or not every honest peer, was heard about what follows the stored tip.
+
+    Args:
+        event: that ended them, or any other.
+        since: when they began; who was not ready before is not counted upon.
+        peers: the ready ones.
+        heard: by port, the headers about which the node there was asked on this connection, and answered.
+    """
+    if event.source != "headers" or event.target not in ("mnlist", "cfheaders", "synced"):
+        return
+    tip = bytes.fromhex(event.facts["tip_hash"])[::-1]
+    said = {port for port, asked in heard.items() if tip in asked}
+    counted = {peer.address.port for peer in peers if peer.address.port <= HONEST and peer.ready_at < since}
+    if not said or counted - said:
+        silent = f"nodes {sorted(counted - said)}" if counted - said else "all peers"
+        yield SILENCE, f"headers led to {event.target}, though {silent} said nothing of what follows the tip"
 
 
 def unjust_bans(client: Client) -> Iterator[Broken]:

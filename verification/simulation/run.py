@@ -57,6 +57,7 @@ class _Run:
         self._broken: list[Broken] = []
         self._next_nudge = 0.0
         self._ended = 0.0
+        self._walk_began = 0.0
         self._over = False
 
     async def run(self) -> None:
@@ -75,7 +76,9 @@ class _Run:
 
     def _look(self, client: Client, event: Transition) -> None:
         self._bounds.look(client, event)
-        self._broken += unheard_tip(event, self._world.heard)
+        self._broken += unheard_tip(event, self._walk_began, client.peers, self._world.heard)
+        if event.target == "headers":
+            self._walk_began = trio.current_time()
 
     async def _glance(self) -> None:
         while not self._over:
