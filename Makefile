@@ -2,7 +2,7 @@
 # PYTHON=... names the interpreter to use for it, VENV=... another place for it.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test soak fuzz check lint format types arch verify bench diagrams build wheel-test setup clean distclean
+.PHONY: help demo test soak fuzz check lint format types arch verify prove-the-proof bench diagrams build wheel-test setup clean distclean
 
 PYTHON ?=
 VENV ?= .venv
@@ -53,6 +53,9 @@ arch: $(VENV)/.ready-dev  ## import-linter: imports only point down
 
 verify: $(VENV)/.ready-run  ## charts, their mutants, the engine and whole clients: prove them
 	$(BIN)/phasegate verify
+
+prove-the-proof: $(VENV)/.ready-run  ## bugs planted one at a time: each must make `phasegate verify` fail
+	$(BIN)/python tools/prove-the-proof.py --jobs $(JOBS)
 
 bench: $(VENV)/.ready-run  ## what the heavy checks cost, in multiples of simple ones
 	$(BIN)/phasegate bench

@@ -32,6 +32,7 @@ def under_fire(name: str, from_seed: int, examples: int) -> Outcome:
     chosen = settings(
         max_examples=examples, stateful_step_count=STEPS, database=None, deadline=None, print_blob=False,
         phases=(Phase.generate, Phase.shrink), suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False,
     )  # fmt: skip
     violations = []
     try:

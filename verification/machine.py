@@ -29,6 +29,7 @@ from phasegate.statecharts.catalogue import CHARTS, Ruled
 from phasegate.verification.recorded import Recorded
 from phasegate.verification.replay import Article, replay
 from phasegate.verification.scripted import (
+    FELL,
     IDLE,
     OUTLIVED,
     VANISHED,
@@ -188,7 +189,7 @@ class EngineMachine(RuleBasedStateMachine):
         """The engine went down: only an error that the chart has no event for may do that, and it has to be seen."""
         causes = [leaf for error in self._fell for leaf in _leaves(error)]
         if not any(str(cause) in self._troupe.bugs or self.failure is None for cause in causes):
-            raise self._fell[0]
+            raise BrokenPromise(FELL, "; ".join(repr(cause) for cause in causes)) from self._fell[0]
         self._start()
 
     def _restart_after_end(self) -> None:

@@ -19,7 +19,7 @@ from phasegate.verification.report import Outcome, Part, Report
 from phasegate.verification.units import EXAMPLES_AT_ONCE, SEEDS_AT_ONCE, Unit, perform, units
 
 EXAMPLES = 200
-SEEDS = 100
+SEEDS = 200
 """Of engine examples for each chart, and of simulated runs, if nothing else is asked for."""
 AHEAD = 2
 """Units that wait for each process, when there is no end of them."""
@@ -81,6 +81,7 @@ def _collected(
                 unit = next(todo, None) or (next(further, None) if monotonic() < deadline else None)
                 if unit is None:
                     break
+                unit = attrs.evolve(unit, fail_fast=wanted.fail_fast)
                 under_way[processes.submit(perform, unit)] = unit
             if not under_way:
                 return outcomes
@@ -89,6 +90,15 @@ def _collected(
                 outcomes.append(_outcome(future, unit))
                 done += unit.weight
                 progress(outcomes[-1], done, max(done, weight))
+                if wanted.fail_fast and outcomes[-1].violations:
+                    _withdraw(under_way)
+
+
+def _withdraw(under_way: dict[Future[Outcome], Unit]) -> None:
+    """Take back the units that no process has begun."""
+    for future in list(under_way):
+        if future.cancel():
+            del under_way[future]
 
 
 def _outcome(future: Future[Outcome], unit: Unit) -> Outcome:

@@ -19,12 +19,13 @@ from phasegate.engine.interpreter import Bindings, Post, Step, activity
 from phasegate.statecharts.anatomy import read
 from phasegate.statecharts.catalogue import Ruled
 
-OVERLAP, OUTLIVED, STALE, VANISHED, IDLE = (
+OVERLAP, OUTLIVED, STALE, VANISHED, IDLE, FELL = (
     "no two phases overlap",
     "no activity outlives its state",
     "stale events never move the chart",
     "errors never vanish",
     "every state runs its activity",
+    "the engine falls by no error of its own",
 )
 """The promises of the engine, as they are named when one is broken."""
 CLING = 3.0
@@ -64,7 +65,10 @@ class BrokenPromise(AssertionError):
     """The engine did what it must never do; the message begins with the name of the promise."""
 
     def __init__(self, promise: str, text: str) -> None:
-        super().__init__(f"{promise}: {text}")
+        super().__init__(promise, text)  # as they came: so it survives the way from one process to another
+
+    def __str__(self) -> str:
+        return ": ".join(self.args)
 
 
 @attrs.define(eq=False)

@@ -28,12 +28,16 @@ TWICE = 8
 
 @attrs.frozen
 class Unit:
-    """A piece of work: of `part`, about `name` (a chart, or the policy), `count` examples or seeds from `seed` on."""
+    """A piece of work: of `part`, about `name` (a chart, or the policy), `count` examples or seeds from `seed` on.
+
+    With `fail_fast` it ends with the first seed that breaks something.
+    """
 
     part: Part
     name: str
     seed: int = 0
     count: int = 1
+    fail_fast: bool = False
 
     @property
     def weight(self) -> int:
@@ -47,7 +51,9 @@ class Unit:
 
 
 def units(parts: Sequence[Part], seed: int, examples: int, seeds: int) -> Iterator[Unit]:
-    """Everything there is to do, the longest first."""
+    """Everything there is to do: the charts, which are quick and tell most, then the longest first."""
+    if Part.CHART in parts:
+        yield from (Unit(Part.CHART, name) for name in (*CHARTS, POLICY))
     if Part.MUTATION in parts:
         yield from (Unit(Part.MUTATION, name) for name in CHARTS)
     if Part.SIMULATION in parts:
@@ -57,8 +63,6 @@ def units(parts: Sequence[Part], seed: int, examples: int, seeds: int) -> Iterat
         for number, first in enumerate(range(0, examples, EXAMPLES_AT_ONCE)):
             count = min(EXAMPLES_AT_ONCE, examples - first)
             yield from (Unit(Part.ENGINE, name, seed + number, count) for name in CHARTS)
-    if Part.CHART in parts:
-        yield from (Unit(Part.CHART, name) for name in (*CHARTS, POLICY))
 
 
 def perform(unit: Unit) -> Outcome:
@@ -118,7 +122,7 @@ def _driven(unit: Unit) -> Outcome:
 def _simulated(unit: Unit) -> Outcome:
     from phasegate.verification.simulation.series import series
 
-    return series(unit.seed, unit.count, TWICE)
+    return series(unit.seed, unit.count, TWICE, fail_fast=unit.fail_fast)
 
 
 _PERFORMERS: dict[Part, Callable[[Unit], Outcome]] = {

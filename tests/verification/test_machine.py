@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +22,7 @@ from phasegate.statecharts.law import Law, respond
 from phasegate.verification.fire import EVENTS, machine, under_fire
 from phasegate.verification.machine import EngineMachine
 from phasegate.verification.report import Part
-from phasegate.verification.scripted import IDLE, OUTLIVED, OVERLAP, STALE, VANISHED, BrokenPromise
+from phasegate.verification.scripted import FELL, IDLE, OUTLIVED, OVERLAP, STALE, VANISHED, BrokenPromise
 from phasegate.verification.stage import Stage
 
 QUICK = settings(
@@ -126,6 +127,25 @@ def test_a_broken_promise_is_told_with_the_example(monkeypatch: pytest.MonkeyPat
     assert told.text.startswith("sync chart: [] run in ")
     assert "state.begin" in told.story
     assert told.reproduce == "phasegate verify --only engine --seed 1 --examples 60"
+
+
+async def _stumbles(*_: Any) -> None:
+    raise KeyError("planted")
+
+
+def test_an_engine_that_falls_by_itself_is_told_like_any_broken_promise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of the interpreter's own has a name and a story, and ends no process but its example."""
+    monkeypatch.setattr(Interpreter, "_again", _stumbles)
+    (told,) = under_fire("sync", 1, 60).violations
+    assert told.law == FELL
+    assert told.text == "sync chart: KeyError('planted')"
+    assert "state.begin" in told.story
+
+
+def test_a_broken_promise_goes_from_one_process_to_another() -> None:
+    """One that could not be read there would take all processes down, and every finding with them."""
+    broken = pickle.loads(pickle.dumps(BrokenPromise(IDLE, "nobody runs")))  # noqa: S301 - our own
+    assert str(broken) == f"{IDLE}: nobody runs"
 
 
 class Lamp(Chart[Any]):

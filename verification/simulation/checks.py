@@ -6,22 +6,24 @@ Some are looked at while the client runs (`Bounds`), the others when it has ende
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import attrs
 
 from phasegate.engine.client import Client
 from phasegate.engine.events import Event, Progress, Rewound, Transition
+from phasegate.engine.peers import Peer
 from phasegate.engine.progress import PHASES
 from phasegate.engine.requests import RequestView
 from phasegate.verification.simulation.world import HONEST
 
-ORDER, STALL, TRUTH, MONOTONE, OUTSTANDING, BOUNDED, ERRORS, JUSTICE, LOSS, TWIN = (
+ORDER, STALL, TRUTH, MONOTONE, OUTSTANDING, SILENCE, BOUNDED, ERRORS, JUSTICE, LOSS, TWIN = (
     "requests belong to the active phase",
     "synced when the faults have ended",
     "the database is the model's",
     "progress is monotone",
     "no request outstanding",
+    "no phase completes by silence",
     "queues are bounded",
     "errors become events",
     "nobody honest is banned",
@@ -44,6 +46,7 @@ class Bounds:
 
     broken: list[Broken] = attrs.field(factory=list)
     most: Counter[str] = attrs.field(factory=Counter)
+    _orphans: set[tuple[int, Peer]] = attrs.field(factory=set, init=False)
 
     def look(self, client: Client, event: Transition) -> None:
         """Requests and queues, now."""
@@ -57,6 +60,13 @@ class Bounds:
         self._bound("peers", len(client.peers), limits.max_peers + limits.filter_peers)
         if event.target == "synced" and client.facts.outstanding:
             self.broken.append((OUTSTANDING, f"synced with {client.facts.outstanding} requests outstanding"))
+
+    def glance(self, client: Client) -> None:
+        """Requests to peers that are gone: at a second glance, a while later, each has to be forgotten."""
+        orphans = {(view.number, view.peer): view.command for view in client.open_requests if view.peer.gone}
+        for number, peer in orphans.keys() & self._orphans:
+            self.broken.append((OUTSTANDING, f"{orphans[number, peer]} waits for {peer}, which is gone"))
+        self._orphans = set(orphans)
 
     def _order(self, state: str, views: Iterable[RequestView]) -> None:
         for view in views:
@@ -86,6 +96,27 @@ def falling_progress(events: Iterable[Event]) -> Iterator[Broken]:
 
 def _begins_walk(event: Event) -> bool:
     return isinstance(event, Transition) and event.target == "headers" and event.source in ("idle", "synced", "paused")
+
+
+def unheard_tip(
+    event: Transition, since: float, peers: Iterable[Peer], heard: Mapping[int, set[bytes]]
+) -> Iterator[Broken]:
+    """Headers that end though nobody, or not every honest peer, was heard about what follows the stored tip.
+
+    Args:
+        event: that ended them, or any other.
+        since: when they began; who was not ready before is not counted upon.
+        peers: the ready ones.
+        heard: by port, the headers about which the node there was asked on this connection, and answered.
+    """
+    if event.source != "headers" or event.target not in ("mnlist", "cfheaders", "synced"):
+        return
+    tip = bytes.fromhex(event.facts["tip_hash"])[::-1]
+    said = {port for port, asked in heard.items() if tip in asked}
+    counted = {peer.address.port for peer in peers if peer.address.port <= HONEST and peer.ready_at < since}
+    if not said or counted - said:
+        silent = f"nodes {sorted(counted - said)}" if counted - said else "all peers"
+        yield SILENCE, f"headers led to {event.target}, though {silent} said nothing of what follows the tip"
 
 
 def unjust_bans(client: Client) -> Iterator[Broken]:

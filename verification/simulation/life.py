@@ -97,6 +97,7 @@ class Life:
             self._note_end(told, refused, opening=True)
             return
         self.client = client
+        self._world.heard.clear()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._listen, client, told)
             await nursery.start(client.run)

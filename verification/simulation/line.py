@@ -14,6 +14,8 @@ import trio
 from phasegate.p2p.framing import HEAD_SIZE
 
 UNDISTURBED = frozenset({"version", "verack", "ping", "pong", "sendaddrv2", "sendheaders", "sendheaders2"})
+ASKING, ANSWERING = frozenset({"getheaders", "getheaders2"}), frozenset({"headers", "headers2"})
+"""The questions what follows a header, and their answers."""
 LONGEST = 4 * 1024 * 1024
 """A frame that says it is longer is a lie: from there on the stream is passed as it comes."""
 
@@ -44,7 +46,7 @@ class Trouble:
 
     def disturbed(self, frame: bytes, held: deque[bytes]) -> list[bytes]:
         """What arrives when `frame` was sent; `held` keeps one that is to be overtaken."""
-        if frame[4:16].rstrip(b"\0").decode("latin-1") in UNDISTURBED:
+        if _name(frame) in UNDISTURBED:
             return [frame]
         if self.lose:
             self.lose -= 1
@@ -66,10 +68,15 @@ class Trouble:
 
 @attrs.define(eq=False)
 class Line(trio.abc.Stream):
-    """The client's end of a connection, with the trouble of its peer."""
+    """The client's end of a connection, with the trouble of its peer.
+
+    `heard` gets the hashes of headers about which the client asked what follows them, and was answered.
+    """
 
     _inner: trio.abc.Stream
     _trouble: Trouble
+    _heard: set[bytes] = attrs.field(factory=set)
+    _asked: set[bytes] = attrs.field(factory=set, init=False)
     _coming: bytearray = attrs.field(factory=bytearray, init=False)
     _arrived: bytearray = attrs.field(factory=bytearray, init=False)
     _held: deque[bytes] = attrs.field(factory=deque, init=False)
@@ -103,13 +110,17 @@ class Line(trio.abc.Stream):
             frame = bytes(self._coming[:length])
             del self._coming[:length]
             arriving += self._trouble.disturbed(frame, self._held)
+        if any(_name(frame) in ANSWERING for frame in arriving):
+            self._heard |= self._asked
         if self._raw:
             arriving.append(bytes(self._coming))
             self._coming.clear()
         return arriving
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """As the connection itself."""
+        """As the connection itself, which sends one frame at a time."""
+        if _name(frame := bytes(data)) in ASKING and frame[HEAD_SIZE + 4]:  # the length of the locator
+            self._asked.add(frame[HEAD_SIZE + 5 : HEAD_SIZE + 37])
         await self._inner.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
@@ -119,3 +130,7 @@ class Line(trio.abc.Stream):
     async def aclose(self) -> None:
         """As the connection itself."""
         await self._inner.aclose()
+
+
+def _name(frame: bytes) -> str:
+    return frame[4:16].rstrip(b"\0").decode("latin-1")

@@ -7,11 +7,12 @@ Each can be left out without changing any other: that is how a failing plan is s
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Self
 
 import attrs
 
+from phasegate.engine.progress import PHASES
 from phasegate.p2p.simnet.internet import PROVABLE_LIES
 from phasegate.verification.disk import Fault
 
@@ -96,11 +97,11 @@ class Plan:
             batches=(
                 ("cfheaders", rng.choice((5, 40, 2000))),
                 ("filters", rng.choice((3, 20, 1000))),
-                ("blocks", rng.choice((1, 4))),
+                ("blocks", rng.choice((1, 4, 16))),
             ),
             watched=rng.choice((0, 1, 2, 100, 100)),
             peers=peers,
-            happenings=tuple([_happening(rng, len(peers)) for _ in range(rng.choice((1, 2, 3, 4, 6, 9)))]),
+            happenings=(*[_happening(rng, len(peers)) for _ in range(rng.choice((1, 2, 3, 4, 6, 9)))], *_ambush(rng)),
         )
 
     def keeping(self, kept: Collection[int]) -> Self:
@@ -138,11 +139,18 @@ def _nuisance(rng: random.Random) -> PeerPlan:
 
 
 def _happening(rng: random.Random, peers: int) -> Happening:
-    kind = rng.choice(tuple(_AMOUNTS))
+    (kind,) = rng.choices(tuple(_AMOUNTS), [_WEIGHTS.get(kind, 1) for kind in _AMOUNTS])
     amounts: Sequence[float] = _AMOUNTS[kind]
     fault = rng.choice(_DISK_FAULTS) if kind == "disk-fault" else None
-    state, after = rng.choice(STATES), rng.choice((0.0, rng.uniform(0.0, 0.3), rng.uniform(0.0, 3.0)))
+    state = rng.choice((*STATES, *_FULL.get(kind, ())))
+    after = rng.choice((0.0, rng.uniform(0.0, 0.3), rng.uniform(0.0, 3.0)))
     return Happening(kind, state, round(after, 3), rng.choice(amounts), rng.randrange(peers), fault)
+
+
+def _ambush(rng: random.Random) -> Iterator[Happening]:
+    """In every third plan nobody answers any more just when a phase has begun: what is begun is not done."""
+    if rng.random() < 1 / 3:
+        yield Happening("dark", rng.choice(PHASES), round(rng.uniform(0.0, 0.5), 3), rng.choice((12, 30)))
 
 
 _DISK_FAULTS = (Fault.SHORT_WRITE, Fault.FULL, Fault.IO_ERROR, Fault.FAILED_SYNC, Fault.KILL, Fault.POWER_CUT)
@@ -151,12 +159,12 @@ _AMOUNTS: dict[str, Sequence[float]] = {
     "stall": (0.5, 5, 40),
     "leave": (1, 20),
     "lose": (1, 2, 5),
-    "duplicate": (1, 3),
+    "duplicate": (2, 1000),
     "reorder": (1, 3),
     "dark": (2, 30),
     "grow": GROWTH,
     "grow-much": (6,),
-    "reorg": (1, 2, 5, 12),
+    "reorg": (1, 2, 5, 12, 20),
     "disk-fault": (1, 2, 5, 40),
     "kill": (0.1, 2),
     "power-cut": (0.1, 2),
@@ -166,3 +174,7 @@ _AMOUNTS: dict[str, Sequence[float]] = {
     "watch": (0,),
 }
 """The kinds of happenings, and of how much each may be."""
+_WEIGHTS = {"reorg": 6, "disk-fault": 3, "watch": 2, "duplicate": 2}
+"""What happens more often than other things, for it takes many forms."""
+_FULL = dict.fromkeys(("reorg", "watch"), ("blocks", "synced", "synced", "synced"))
+"""What happens rather when much is stored."""

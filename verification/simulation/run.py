@@ -15,9 +15,10 @@ import trio
 from trio.testing import MockClock
 
 from phasegate.engine.client import Client
+from phasegate.engine.events import Transition
 from phasegate.verification.disk import Fault, SimulatedDisk
 from phasegate.verification.schedule import one_schedule
-from phasegate.verification.simulation.checks import OUTSTANDING, STALL, Bounds, Broken, unjust_bans
+from phasegate.verification.simulation.checks import OUTSTANDING, STALL, Bounds, Broken, unheard_tip, unjust_bans
 from phasegate.verification.simulation.judgement import Outcome, Traces, judged
 from phasegate.verification.simulation.life import Life
 from phasegate.verification.simulation.plan import Happening, Plan
@@ -31,6 +32,8 @@ QUIET = 2.0
 """Virtual seconds for which it then has to stay so."""
 REPEAT = 60.0
 """Virtual seconds between two blocks that tell of the tip, as on a living network."""
+GLANCE = 1.0
+"""Virtual seconds between two glances at what is under way."""
 
 
 def simulate(plan: Plan) -> Outcome:
@@ -54,18 +57,34 @@ class _Run:
         self._broken: list[Broken] = []
         self._next_nudge = 0.0
         self._ended = 0.0
+        self._walk_began = 0.0
+        self._over = False
 
     async def run(self) -> None:
         async with trio.open_nursery() as connections:
             self._world = World(self._plan, connections)
-            self._life = Life(self._plan, self._world, self._disk, self._directory, self._bounds.look)
+            self._life = Life(self._plan, self._world, self._disk, self._directory, self._look)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._life.run)
+                nursery.start_soon(self._glance)
                 await self._happen()
                 await self._recover()
                 await self._life.end()
+                self._over = True
             self._ended = trio.current_time()
             connections.cancel_scope.cancel()
+
+    def _look(self, client: Client, event: Transition) -> None:
+        self._bounds.look(client, event)
+        self._broken += unheard_tip(event, self._walk_began, client.peers, self._world.heard)
+        if event.target == "headers":
+            self._walk_began = trio.current_time()
+
+    async def _glance(self) -> None:
+        while not self._over:
+            await trio.sleep(GLANCE)
+            if self._life.client is not None:
+                self._bounds.glance(self._life.client)
 
     def traces(self) -> Traces:
         """What is left to look at, when it has ended."""

@@ -19,13 +19,14 @@ MOST_MEMORY = 1024
 """MiB that a process which simulates one run after the other may need, chains and models included."""
 
 
-def series(first: int, count: int, twice: int) -> PartOutcome:
+def series(first: int, count: int, twice: int, *, fail_fast: bool = False) -> PartOutcome:
     """Simulate the seeds from `first` on.
 
     Args:
         first: the first seed.
         count: how many.
         twice: of so many seeds one is run a second time, which has to be the same run.
+        fail_fast: end with the first seed that breaks a law.
     """
     counts, most, violations = Counter[str](), Counter[str](), list[Violation]()
     for seed in range(first, first + count):
@@ -39,6 +40,8 @@ def series(first: int, count: int, twice: int) -> PartOutcome:
             violations.append(Violation(BOUNDED, f"{most['MiB of memory']} MiB of memory after seed {seed}"))
         if seed % twice == 0 and simulate(outcome.plan).digest != outcome.digest:
             violations.append(Violation(TWIN, f"seed {seed} had another end when it was run again", "", (), _how(seed)))
+        if fail_fast and violations:
+            break
     return PartOutcome(Part.SIMULATION, f"seeds {first} to {first + count - 1}", counts, dict(most), tuple(violations))
 
 

@@ -48,6 +48,8 @@ class Place:
 class World:
     """Nodes by number, reached through streams in memory; peer `i` listens at port `i + 1`.
 
+    `heard` has, by port, the hashes of headers of which the client was told what follows them, on that connection.
+
     Args:
         plan: what it is like in the beginning.
         nursery: the connections live in it.
@@ -56,6 +58,7 @@ class World:
 
     def __init__(self, plan: Plan, nursery: trio.Nursery, path: trees.Path | None = None) -> None:
         self.done: Counter[str] = Counter()
+        self.heard: dict[int, set[bytes]] = {}
         self.path: trees.Path = path or ((plan.height, plan.shape),)
         self.wall = START
         self._nursery = nursery
@@ -94,7 +97,8 @@ class World:
         ours, theirs = pipe()
         place.open.append(theirs)
         self._nursery.start_soon(self._serve, place, theirs)
-        return Line(ours, place.trouble)
+        self.heard[port] = set()
+        return Line(ours, place.trouble, self.heard[port])
 
     async def _serve(self, place: Place, stream: PipeEnd) -> None:
         try:
