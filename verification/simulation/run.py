@@ -118,6 +118,8 @@ class _Run:
             case "disk-fault" if what.fault is not None:
                 self._disk.arm(what.fault, 1 + int(what.amount), lasting=max(1, int(what.amount)))
                 await trio.sleep(LONGEST_WAIT / 2)
+                if what.fault is Fault.FAILED_SYNC:  # a small store is not synced before its program ends
+                    await self._life.restart(0.1)
             case "kill" | "power-cut":
                 self._life.die(what.amount, power=what.kind == "power-cut")
             case "restart":
