@@ -257,7 +257,7 @@ def test_a_series_counts_what_was_done_and_runs_some_twice(monkeypatch: pytest.M
     done = series.series(5000, 3, 2)
     assert (done.counts["seeds"], done.counts["run twice"], done.counts["stalls"]) == (3, 2, 0)
     assert done.violations == ()
-    assert done.counts["fault cut"] + done.counts["fault kill"] + done.counts["fault grow"] > 0
+    assert sum(count for name, count in done.counts.items() if name.startswith("fault ")) > 5
     ends = iter("abc")
     ran = simulate(PLAIN)
     monkeypatch.setattr(series, "simulate", lambda plan: attrs.evolve(ran, plan=plan, digest=next(ends)))
