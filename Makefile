@@ -51,7 +51,7 @@ types: $(VENV)/.ready-dev  ## mypy, strict
 arch: $(VENV)/.ready-dev  ## import-linter: imports only point down
 	$(BIN)/lint-imports
 
-verify: $(VENV)/.ready-run  ## the exhaustive exploration of the charts
+verify: $(VENV)/.ready-run  ## charts, their mutants, the engine and whole clients: prove them
 	$(BIN)/phasegate verify
 
 prove-the-proof: $(VENV)/.ready-run  ## bugs planted one at a time: each must make `phasegate verify` fail

@@ -7,7 +7,7 @@ part are added to its report. Figures are counts, or the largest of something.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from xml.etree import ElementTree
 
@@ -107,8 +107,3 @@ def _case(suite: ElementTree.Element, outcome: Outcome) -> None:
 def _printable(text: str) -> str:
     """Without what XML cannot hold."""
     return "".join(letter for letter in text if letter in "\n\t" or " " <= letter <= "\ud7ff" or letter >= "\ue000")
-
-
-def sums(outcomes: Iterable[Outcome]) -> Counter[str]:
-    """The added figures of some outcomes."""
-    return sum((outcome.counts for outcome in outcomes), Counter[str]())

@@ -58,10 +58,13 @@ def run(wanted: Wanted, progress: Progress = lambda _outcome, _done, _all: None)
     todo = list(units(wanted.parts, wanted.seed, wanted.examples, wanted.seeds))
     further = _further(wanted) if wanted.minutes is not None else iter(())
     deadline = began + 60 * (wanted.minutes or 0.0)
-    outcomes = _collected(wanted, iter([*todo]), further, deadline, sum(unit.weight for unit in todo), progress)
-    order = list(Part)
-    ranked = sorted(outcomes, key=lambda outcome: order.index(outcome.part))
-    return Report(tuple(ranked), monotonic() - began)
+    outcomes = _collected(wanted, iter(todo), further, deadline, sum(unit.weight for unit in todo), progress)
+    return Report(tuple(sorted(outcomes, key=_place)), monotonic() - began)
+
+
+def _place(outcome: Outcome) -> tuple[int, int, str]:
+    """Part by part, whichever process was done first."""
+    return list(Part).index(outcome.part), len(outcome.name), outcome.name
 
 
 def _collected(

@@ -11,6 +11,7 @@ from time import perf_counter
 
 import attrs
 
+from phasegate.statecharts.anatomy import read
 from phasegate.statecharts.campaign import LEAST_SHARE, Fate, campaign
 from phasegate.statecharts.catalogue import CHARTS
 from phasegate.statecharts.explore import verify as explore
@@ -81,20 +82,13 @@ def _explored(unit: Unit) -> Outcome:
     report = explore(ruled.chart, ruled.law)
     counts = Counter(
         configurations=report.configurations,
-        transitions=len(set(ruled_transitions(unit.name))),
+        transitions=len(read(ruled.chart).arrows),
         nodes=report.nodes,
         edges=report.edges,
         compared=report.compared,
         restarts=report.restarts,
     )
     return Outcome(Part.CHART, unit.name, counts, {}, report.violations)
-
-
-def ruled_transitions(name: str) -> Iterator[tuple[str, str, str]]:
-    """The transitions of a chart, as (source, event, target) of states."""
-    from phasegate.statecharts.anatomy import read
-
-    return ((arrow.source, arrow.event, arrow.label + arrow.target) for arrow in read(CHARTS[name].chart).arrows)
 
 
 def _mutated(unit: Unit) -> Outcome:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from itertools import islice
+from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import typer
@@ -16,12 +19,46 @@ from phasegate.statecharts.anatomy import build, read
 from phasegate.statecharts.catalogue import CHARTS, Ruled
 from phasegate.statecharts.policy import ALWAYS, POLICY, Reason, Rule, Strategy
 from phasegate.statecharts.policy_check import verify_policy
+from phasegate.statecharts.violation import Violation
+from phasegate.verification import runner, units
+from phasegate.verification.report import Outcome, Part, Report
+from phasegate.verification.runner import Progress, Wanted
+from phasegate.verification.units import perform
+
+SIMULATED = Outcome(
+    Part.SIMULATION,
+    "seeds 7 to 8",
+    Counter({"seeds": 2, "run twice": 1, "virtual seconds": 80, "stalls": 0, "fault cut": 3, "fault disk kill": 1}),
+    {"peers": 5},
+)
+DRIVEN = Outcome(Part.ENGINE, "sync, seed 7", Counter({"examples": 25, "transitions": 300}))
 
 
-def run(*arguments: str) -> Result:
+def command(*arguments: str) -> Result:
     app = typer.Typer()
     app.command()(verify)
     return CliRunner().invoke(app, arguments)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Wanted]:
+    """Charts and mutants are really tried, in this process; the rest is told as it might be. What was wanted."""
+    wishes: list[Wanted] = []
+
+    def run(wanted: Wanted, progress: Progress) -> Report:
+        wishes.append(wanted)
+        outcomes = [
+            outcome
+            for unit in units.units(wanted.parts, wanted.seed, 1, 1)
+            for outcome in [{Part.ENGINE: DRIVEN, Part.SIMULATION: SIMULATED}.get(unit.part) or perform(unit)]
+        ]
+        progress(None, 0, 1)
+        for outcome in outcomes:
+            progress(outcome, 1, 1)
+        return Report(tuple(outcomes), 1.5)
+
+    monkeypatch.setattr(runner, "run", run)
+    return wishes
 
 
 @pytest.fixture
@@ -29,27 +66,42 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> None:
     """The peer chart with its guard left out."""
     peer = CHARTS["peer"]
     mutant = next(islice(mutate.without_guard(read(peer.chart)), 1))
-    monkeypatch.setitem(verify.__globals__, "CHARTS", {"peer": Ruled(build(mutant.anatomy), peer.law)})
+    for module in ("phasegate.verification.units", "phasegate.cli.proof"):
+        monkeypatch.setattr(f"{module}.CHARTS", {"peer": Ruled(build(mutant.anatomy), peer.law)})
 
 
-def test_kept_laws_are_exit_0_with_counts() -> None:
-    """Counts and zero violations are printed."""
-    result = run("--only", "chart")
+def test_what_is_said_of_all_four_parts(asked: list[Wanted]) -> None:
+    """Configurations, transitions, mutants, examples, seeds, and faults by kind."""
+    result = command("--seed", "7")
     assert result.exit_code == 0
-    assert "sync chart: 15 configurations" in result.stdout
+    assert "sync chart: 15 configurations, 42 transitions; " in result.stdout
     assert re.search(r"^policy: \d+ nodes, \d+ edges, 0 violations$", result.stdout, re.MULTILINE)
-    assert "0 violations" in result.stdout.splitlines()[-1]
+    assert re.search(r"^sync mutants: 743/743 caught \(100 %\), 8\d\.\d+ % by ordering", result.stdout, re.MULTILINE)
+    assert result.stdout.count("equivalent: ") == 7
+    assert re.search(r"^engine: \d+ examples, \d+ transitions, 0 violations$", result.stdout, re.MULTILINE)
+    assert "simulation: 2 seeds (1 run twice), 80 virtual seconds, 0 stalls, 0 violations" in result.stdout
+    assert "    faults: cut 3, disk kill 1\n" in result.stdout
+    assert result.stdout.splitlines()[-1] == "0 violations in 1.5 s"
+    assert asked == [Wanted(seed=7)]
 
 
-def test_json_lines_carry_event_and_time() -> None:
-    """One line for each chart, one for the recovery policy, and a summary last."""
-    lines = [json.loads(line) for line in run("--json").stdout.splitlines()]
-    assert [line["event"] for line in lines] == ["verified", "verified", "verified", "summary"]
+def test_options_say_how_much(asked: list[Wanted]) -> None:
+    """Parts, sizes, processes and time are what the options say."""
+    words = "--only engine --only chart --seed 3 --examples 9 --seeds 11 --minutes 0.5 --jobs 4 --fail-fast"
+    assert command(*words.split()).exit_code == 0
+    assert asked == [Wanted((Part.ENGINE, Part.CHART), 3, 9, 11, 0.5, 4, fail_fast=True)]
+
+
+def test_json_lines_carry_event_and_time(asked: list[Wanted]) -> None:
+    """One line for each piece of work, and a summary last."""
+    lines = [
+        json.loads(line) for line in command("--only", "chart", "--only", "simulation", "--json").stdout.splitlines()
+    ]
+    assert [line["event"] for line in lines] == ["verified"] * 4 + ["summary"]
     assert all(isinstance(line["time"], float) for line in lines)
-    assert [line.get("chart") for line in lines] == ["sync", "peer", None, None]
-    assert [line.get("table") for line in lines] == [None, None, "policy", None]
-    assert [line["violations"] for line in lines] == [0, 0, 0, 0]
-    assert (lines[2]["failures"], lines[2]["steps"]) == (67, 6)
+    assert {line["name"] for line in lines[:-1]} == {"sync", "peer", "policy", "seeds 7 to 8"}
+    assert lines[-1]["violations"] == 0
+    assert lines[-1]["parts"]["simulation"]["figures"]["fault cut"] == 3
 
 
 @pytest.fixture
@@ -57,49 +109,73 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> None:
     """A policy that retries a full disk for ever."""
     policy = tuple(rule for rule in POLICY if rule.reason is not Reason.DISK)
     endless = Rule("*", Reason.DISK, ALWAYS, Strategy.RETRY, "for ever")
-    monkeypatch.setitem(verify.__globals__, "verify_policy", lambda: verify_policy(policy=(*policy, endless)))
+    monkeypatch.setattr(units, "verify_policy", lambda: verify_policy(policy=(*policy, endless)))
 
 
 @pytest.mark.usefixtures("endless")
-def test_a_wrong_policy_is_exit_1_with_a_story() -> None:
+def test_a_wrong_policy_is_exit_1_with_a_story(asked: list[Wanted]) -> None:
     """The way into the endless recovery is told, step by step, instead of the bounds that do not hold."""
-    result = run("--only", "chart")
+    result = command("--only", "chart")
     assert result.exit_code == 1
-    assert "disk-failed may strike headers for ever, and the client is never degraded" in result.stdout
+    told = "[never in silence] disk-failed may strike headers for ever, and the client is never degraded"
+    assert told in result.stdout
     assert "    2. headers: fail [disk-failed, failure 1 in a row: retry] -> backoff\n" in result.stdout
     assert "at most" not in result.stdout
 
 
-@pytest.mark.usefixtures("endless")
-def test_a_wrong_policy_is_told_in_json_too() -> None:
-    """A violation of the table is a line of its own, with its story."""
-    lines = [json.loads(line) for line in run("--json").stdout.splitlines()]
-    told = [line for line in lines if line["event"] == "violation"]
-    assert {line["table"] for line in told} == {"policy"}
-    assert any("backoff: recover -> headers" in line["story"] for line in told)
-    assert lines[-1]["violations"] == len(told)
-
-
 @pytest.mark.usefixtures("broken")
-def test_a_broken_chart_is_exit_1_with_a_story() -> None:
-    """The violation is told with the way that leads there."""
-    result = run("--only", "chart")
+def test_a_broken_chart_is_exit_1_with_a_story(asked: list[Wanted]) -> None:
+    """The violation is told with the law that it breaks and the way that leads there."""
+    result = command("--only", "chart")
     assert result.exit_code == 1
-    assert "ready is entered without a yes from acceptable" in result.stdout
+    assert "[guarded] ready is entered without a yes from acceptable" in result.stdout
     assert "    1. connecting: connected -> handshaking" in result.stdout
 
 
 @pytest.mark.usefixtures("broken")
-def test_a_broken_chart_is_told_in_json_too() -> None:
+def test_a_broken_chart_is_told_in_json_too(asked: list[Wanted]) -> None:
     """Each violation is a line of its own before the outcome."""
-    result = run("--json")
+    result = command("--only", "chart", "--json")
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert result.exit_code == 1
-    assert lines[0]["event"] == "violation"
+    assert (lines[0]["event"], lines[0]["law"]) == ("violation", "guarded")
     assert lines[0]["story"].splitlines()[0] == "1. connecting: connected -> handshaking"
     assert lines[-1]["violations"] > 0
 
 
-def test_an_unknown_part_is_a_usage_error() -> None:
+@pytest.mark.usefixtures("broken")
+def test_counterexamples_are_drawn_and_reported_to_ci(asked: list[Wanted], tmp_path: Path) -> None:
+    """Each with its steps numbered on the arrows of the chart, and as JUnit XML."""
+    xml, pictures = tmp_path / "report.xml", tmp_path / "pictures"
+    result = command("--only", "chart", "--junit", str(xml), "--diagrams", str(pictures))
+    assert result.exit_code == 1
+    drawing = (pictures / "peer-1.mmd").read_text()
+    assert drawing.startswith("%% [guarded] ready is entered without a yes from acceptable\nstateDiagram-v2\n")
+    assert "connecting --> handshaking : (1) connected" in drawing
+    assert "class ready active" in drawing
+    root = ElementTree.fromstring(xml.read_bytes())  # noqa: S314 - of our own making
+    assert root.find(".//failure[@type='guarded']") is not None
+
+
+def test_a_file_that_cannot_be_written_is_one_line(asked: list[Wanted], tmp_path: Path) -> None:
+    """The run was done and is told; the exit code says that the wish was wrong."""
+    result = command("--only", "chart", "--junit", str(tmp_path / "nowhere" / "x.xml"))
+    assert result.exit_code == 2
+    assert "cannot write" in result.stderr
+    assert "sync chart" in result.stdout
+
+
+def test_violations_tell_how_to_see_them_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The seed that shows it stands with its command."""
+    stuck = Violation("one seed, one run", "seed 9", "the plan", (), "phasegate verify --seed 9")
+    report = Report((Outcome(Part.SIMULATION, "seeds 9 to 9", violations=(stuck,)),), 1.0)
+    monkeypatch.setattr(runner, "run", lambda *_: report)
+    result = command("--only", "simulation")
+    assert result.exit_code == 1
+    assert "[one seed, one run] seed 9\n    again: phasegate verify --seed 9\n    the plan\n" in result.stdout
+
+
+@pytest.mark.parametrize("words", [("--only", "everything"), ("--seeds", "0"), ("--jobs", "0"), ("--seed", "-1")])
+def test_what_cannot_be_is_a_usage_error(words: tuple[str, str]) -> None:
     """What cannot be verified is refused with exit 2."""
-    assert run("--only", "everything").exit_code == 2
+    assert command(*words).exit_code == 2

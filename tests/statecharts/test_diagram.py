@@ -13,9 +13,11 @@ from statemachine import State
 from phasegate.statecharts.anatomy import Anatomy, read
 from phasegate.statecharts.catalogue import CHARTS
 from phasegate.statecharts.chart import Chart
-from phasegate.statecharts.diagram import Form, draw, markdown, mermaid
+from phasegate.statecharts.diagram import Form, draw, draw_way, markdown, mermaid
 from phasegate.statecharts.dot import GraphvizError, dot, picture
+from phasegate.statecharts.relation import Step
 from phasegate.statecharts.sync import SyncChart
+from phasegate.statecharts.table import Table
 
 GOLDEN = Path(__file__).parent.parent.parent / "docs" / "charts"
 SUFFIX = {Form.MERMAID: "mmd", Form.MD: "md"}
@@ -152,3 +154,37 @@ def test_without_graphviz_the_error_says_so(monkeypatch: pytest.MonkeyPatch, tmp
     assert draw(SyncChart, Form.DOT)
     with pytest.raises(GraphvizError, match="graphviz, which is not installed"):
         draw(SyncChart, Form.SVG)
+
+
+def _way(anatomy: Anatomy, *events: str) -> list[Step]:
+    table, steps = Table(anatomy, {"mn_enabled": False, "filters_enabled": True}), list[Step]()
+    place = table.initial
+    for event in events:
+        answered = [step for step in table.steps(place) if step.event == event]
+        steps.append(next((step for step in answered if step.moved), answered[0]))
+        place = steps[-1].target
+    return steps
+
+
+def test_a_way_is_numbered_on_its_arrows() -> None:
+    """Each step that moved has its number, an arrow taken twice has two, and the last state is highlighted."""
+    anatomy = read(SyncChart)
+    way = _way(anatomy, "start", "resume", "rewalk", "rewalk", "advance")
+    text = draw_way(anatomy, way).decode()
+    assert "    idle --> online : (1) start" in text
+    assert "(3, 4) rewalk" in text
+    assert "headers --> cfheaders : (5) advance [headers_complete, !mn_enabled, filters_enabled]" in text
+    assert "(2)" not in text
+    assert text.endswith("class cfheaders active\n")
+
+
+def test_a_way_is_red_in_dot_and_impossible_in_a_table() -> None:
+    """Its arrows are drawn thick and red, all others as ever."""
+    anatomy = read(SyncChart)
+    text = draw_way(anatomy, _way(anatomy, "start"), Form.DOT).decode()
+    marked = [line for line in text.splitlines() if "penwidth=3" in line]
+    assert len(marked) == 1
+    assert '(1) start"' in marked[0]
+    with pytest.raises(ValueError, match="a table cannot show"):
+        draw_way(anatomy, _way(anatomy, "start"), Form.MD)
+    assert draw_way(anatomy, []) == draw(SyncChart, Form.MERMAID)

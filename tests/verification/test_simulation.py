@@ -14,9 +14,11 @@ from phasegate.engine.events import Event, Progress, Rewound, Transition
 from phasegate.engine.inquiry import Inquiry
 from phasegate.engine.limits import Limits
 from phasegate.engine.phases import blocks
+from phasegate.engine.pipeline import in_order
 from phasegate.p2p.reputation import Ban
+from phasegate.p2p.simnet.generated import GeneratedChain
 from phasegate.verification.disk import Fault
-from phasegate.verification.simulation import judgement, run, series, trees, world
+from phasegate.verification.simulation import judgement, run, series, world
 from phasegate.verification.simulation.checks import (
     BOUNDED,
     ERRORS,
@@ -152,7 +154,7 @@ def test_a_client_that_never_syncs_is_a_stall(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_crash_is_an_error_that_became_no_event(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bug in a phase ends the program, and the run says so."""
-    real, calls = blocks.in_order, itertools.count()
+    real, calls = in_order, itertools.count()
 
     async def broken(*arguments: Any, **options: Any) -> None:
         if next(calls) == 0:
@@ -171,7 +173,7 @@ def test_a_store_that_is_not_the_models_is_found(monkeypatch: pytest.MonkeyPatch
     assert laws(simulate(PLAIN)) == {TRUTH}
     monkeypatch.undo()
     expected = {"transactions": ["ab" * 32], "balances": {}}
-    monkeypatch.setattr(trees.GeneratedChain, "expected", property(lambda _: expected))
+    monkeypatch.setattr(GeneratedChain, "expected", property(lambda _: expected))
     told = [text for _, text in simulate(PLAIN).broken]
     assert any("transactions found, 1 are there" in text for text in told)
     assert any("balances" in text for text in told)
