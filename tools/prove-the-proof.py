@@ -1,10 +1,9 @@
 """Does `phasegate verify` notice a bug? Bugs are planted one at a time, each in a copy of the tree, to see.
 
 A proof that nothing ever fails proves nothing. `tests/planted` has patches, each a mistake that a tired programmer
-could make, with a line `Breaks:` that names the law (or one of the laws, between bars) that has to be named when it
-is found. For each patch the tree is copied, the patch applied without any fuzz, and `phasegate verify` run in the
-copy with the sizes that it has by default: it has to end with 1 and to name that law. The copy without a patch has
-to end with 0.
+could make, with a line `Breaks:` that names the law, or several between bars, of which one has to be named.
+For each patch the tree is copied, the patch applied without any fuzz, and `phasegate verify` run in the copy with the
+sizes that it has by default: it has to end with 1 and to name that law. The copy without a patch has to end with 0.
 
 Only the standard library is used, and nothing is imported from the tree that is judged.
 """
@@ -98,9 +97,8 @@ def _verdict(name: str, seconds: float, code: int, said: str, expected: Sequence
         clean = code == 0 and not violations
         return Verdict(name, seconds, "" if clean else f"exit code {code}, {_named(violations)}: {said[-2000:]}")
     if code != 1:
-        return Verdict(
-            name, seconds, f"exit code {code}, {_named(violations)}: {said[-2000:] if code else 'not found'}"
-        )
+        detail = f": {said[-2000:]}" if code else ""
+        return Verdict(name, seconds, f"exit code {code}, {_named(violations)}{detail}")
     for violation in violations:
         if violation["law"] in expected:
             return Verdict(name, seconds, "", violation["part"], violation["law"], violation["text"])

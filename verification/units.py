@@ -51,18 +51,18 @@ class Unit:
 
 
 def units(parts: Sequence[Part], seed: int, examples: int, seeds: int) -> Iterator[Unit]:
-    """Everything there is to do: the charts, which are quick and tell most, then the longest first."""
+    """Everything there is to do, from the small to the whole: what is quick and tells most comes first."""
     if Part.CHART in parts:
         yield from (Unit(Part.CHART, name) for name in (*CHARTS, POLICY))
     if Part.MUTATION in parts:
         yield from (Unit(Part.MUTATION, name) for name in CHARTS)
-    if Part.SIMULATION in parts:
-        for first in range(0, seeds, SEEDS_AT_ONCE):
-            yield Unit(Part.SIMULATION, "sync", seed + first, min(SEEDS_AT_ONCE, seeds - first))
     if Part.ENGINE in parts:
         for number, first in enumerate(range(0, examples, EXAMPLES_AT_ONCE)):
             count = min(EXAMPLES_AT_ONCE, examples - first)
             yield from (Unit(Part.ENGINE, name, seed + number, count) for name in CHARTS)
+    if Part.SIMULATION in parts:
+        for first in range(0, seeds, SEEDS_AT_ONCE):
+            yield Unit(Part.SIMULATION, "sync", seed + first, min(SEEDS_AT_ONCE, seeds - first))
 
 
 def perform(unit: Unit) -> Outcome:
