@@ -222,6 +222,7 @@ class Interpreter(Generic[M]):
             if post.cause is not None:
                 raise post.cause  # but an error that stands for no failure is everybody's
             return False
+        self._check(post.event)
         source = self.leaf
         moved = self._dispatch(post)
         if moved:

@@ -37,6 +37,8 @@ from phasegate.verification.scripted import (
     Guards,
     Manner,
     Order,
+    ScriptedBug,
+    ScriptedFailure,
     Troupe,
     model,
     troupe,
@@ -44,6 +46,8 @@ from phasegate.verification.scripted import (
 from phasegate.verification.stage import Stage
 
 DRAWN = st.data()
+BEGUN = (0, 1, 2, 3, 4, 5, 6, 7)
+"""How many steps an example may be into its story when it begins."""
 
 
 class EngineMachine(RuleBasedStateMachine):
@@ -64,7 +68,8 @@ class EngineMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         anatomy = read(self.ruled.chart)
-        self._events = anatomy.events
+        for event in {self.failure, self.bug} - {None, *anatomy.events}:
+            raise ValueError(f"{event!r} is no event of {anatomy.name}: `failure` and `bug` name one, or are None")
         self._gentle = tuple(event for event in anatomy.events if event not in self.ruled.law.everywhere)
         self._names = sorted(anatomy.guards - set(self.ruled.law.switches))
         self._guards = Guards(dict.fromkeys(anatomy.guards, False))
@@ -86,6 +91,10 @@ class EngineMachine(RuleBasedStateMachine):
         for switch in self.ruled.law.switches:
             self._guards.answers[switch] = data.draw(st.booleans(), label=switch)
         self._start()
+        for _ in range(data.draw(st.sampled_from(BEGUN), label="steps that are gone already")):
+            self.answer_yes()
+            onward = [event for event in self._fitting() if event in self.ruled.law.onward]
+            self._at_once([onward[0] if onward else Order.RETURN])
 
     @rule(data=DRAWN)
     def answer(self, data: st.DataObject) -> None:
@@ -186,16 +195,33 @@ class EngineMachine(RuleBasedStateMachine):
         return self.ruled.law.runs[leaf] not in self.ruled.law.returns
 
     def _look_at_fall(self) -> None:
-        """The engine went down: only an error that the chart has no event for may do that, and it has to be seen."""
+        """The engine went down: only errors that the chart has no event for may do that, and all have to be seen."""
         causes = [leaf for error in self._fell for leaf in _leaves(error)]
-        if not any(str(cause) in self._troupe.bugs or self.failure is None for cause in causes):
-            raise BrokenPromise(FELL, "; ".join(repr(cause) for cause in causes)) from self._fell[0]
+        wrong = [cause for cause in causes if not self._may_fall_by(cause)]
+        if wrong:
+            raise BrokenPromise(FELL, "; ".join(repr(cause) for cause in wrong)) from self._fell[0]
+        self._look_back()
         self._start()
+
+    def _may_fall_by(self, cause: BaseException) -> bool:
+        if isinstance(cause, ScriptedFailure):
+            return self.failure is None
+        return isinstance(cause, ScriptedBug) and str(cause) in self._troupe.bugs
 
     def _restart_after_end(self) -> None:
         if self._troupe.running:
             raise BrokenPromise(OUTLIVED, f"{self._troupe.running[0].state} outlives the engine")
+        self._look_back()
         self._start()
+
+    def _look_back(self) -> None:
+        """When a program has ended, in whichever way: what its activities crashed by was reported or raised."""
+        self._stale += self._engine.stale
+        self._activities += len(self._troupe.acts)
+        seen = {str(leaf) for error in self._fell for leaf in _leaves(error)}
+        seen |= {step.reason for step, _ in self._troupe.steps}
+        for bug in sorted(self._troupe.bugs - seen):
+            raise BrokenPromise(VANISHED, f"the crash of {bug} was neither reported nor raised")
 
     def _look_at_journal(self) -> None:
         """Here guards answer as they like, without facts behind them: so there is no evidence to be examined."""
@@ -235,12 +261,7 @@ class EngineMachine(RuleBasedStateMachine):
         for _ in range(3):
             self._stage.wait(4.0)
         self._record()
-        self._stale += self._engine.stale
-        self._activities += len(self._troupe.acts)
-        seen = {str(leaf) for error in self._fell for leaf in _leaves(error)}
-        seen |= {step.reason for step, _ in self._troupe.steps}
-        for bug in sorted(self._troupe.bugs - seen):
-            raise BrokenPromise(VANISHED, f"the crash of {bug} was neither reported nor raised")
+        self._look_back()
 
     def _at_once(self, things: Iterable[Order | str]) -> None:
         async def happen() -> None:
@@ -256,10 +277,13 @@ class EngineMachine(RuleBasedStateMachine):
 
     def _event(self, data: st.DataObject) -> str:
         """Any event; half of the time one that the law has something to say about in this state."""
-        leaf = self._engine.leaf
-        fit = sorted({line.event for line in self.ruled.law.responses if line.leaf == leaf}.intersection(self._gentle))
-        fitting = st.sampled_from(fit or self._gentle)
+        fitting = st.sampled_from(self._fitting() or self._gentle)
         return data.draw(st.one_of(fitting, st.sampled_from(self._gentle)), label="event")
+
+    def _fitting(self) -> list[str]:
+        """The events that the law has something to say about in this state, but for those that end everything."""
+        leaf = self._engine.leaf
+        return sorted({line.event for line in self.ruled.law.responses if line.leaf == leaf}.intersection(self._gentle))
 
     def _record(self) -> None:
         """Take over what was reported since, as rows of a journal."""

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from time import monotonic
 
 import attrs
@@ -17,6 +17,7 @@ import attrs
 from phasegate.statecharts.violation import Violation
 from phasegate.verification.report import Outcome, Part, Report
 from phasegate.verification.units import EXAMPLES_AT_ONCE, SEEDS_AT_ONCE, Unit, perform, units
+from phasegate.verification.workers import begin
 
 EXAMPLES = 200
 SEEDS = 200
@@ -74,7 +75,7 @@ def _collected(
     jobs = wanted.jobs or os.cpu_count() or 1
     done = 0
     progress(None, done, weight)
-    with _one_hashing(), ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as processes:
+    with _one_hashing(), _processes(jobs) as processes:
         under_way: dict[Future[Outcome], Unit] = {}
         while True:
             while len(under_way) < AHEAD * jobs and not (wanted.fail_fast and any(o.violations for o in outcomes)):
@@ -92,6 +93,18 @@ def _collected(
                 progress(outcomes[-1], done, max(done, weight))
                 if wanted.fail_fast and outcomes[-1].violations:
                     _withdraw(under_way)
+
+
+@contextmanager
+def _processes(jobs: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes that end with this one, however it ends; and at once when the user has had enough."""
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=begin) as processes:
+        try:
+            yield processes
+        except BaseException:
+            for child in active_children():
+                child.terminate()
+            raise
 
 
 def _withdraw(under_way: dict[Future[Outcome], Unit]) -> None:

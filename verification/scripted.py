@@ -19,10 +19,11 @@ from phasegate.engine.interpreter import Bindings, Post, Step, activity
 from phasegate.statecharts.anatomy import read
 from phasegate.statecharts.catalogue import Ruled
 
-OVERLAP, OUTLIVED, STALE, VANISHED, IDLE, FELL = (
+OVERLAP, OUTLIVED, STALE, MISHEARD, VANISHED, IDLE, FELL = (
     "no two phases overlap",
     "no activity outlives its state",
     "stale events never move the chart",
+    "a failure is no completion",
     "errors never vanish",
     "every state runs its activity",
     "the engine falls by no error of its own",
@@ -180,9 +181,11 @@ class Troupe(Bindings):
 
     def _look_at_cause(self, step: Step) -> None:
         """Whoever moves the chart from within is the newest act, of the state that is left, and was not cancelled."""
-        newest = self.acts[-1] if self.acts else None
-        own = newest is not None and newest.state == step.source and newest.ended and not newest.cancelled
-        if not own or (step.reason and step.reason != f"act {self.acts[-1].number}"):
+        newest = self.acts[-1] if self.acts else Act(0, "")
+        own = newest.state == step.source and newest.ended and not newest.cancelled
+        if own and newest.order is Order.FAIL and not step.reason:
+            self._break(MISHEARD, f"the failure of act {newest.number} became {step.event}, as if it had returned")
+        if not own or (step.reason and step.reason != f"act {newest.number}"):
             self._break(STALE, f"{step.event} ({step.reason or 'a return'}) of an earlier stay leaves {step.source}")
 
     def classify(self, state: str, error: Exception) -> Post | None:  # noqa: ARG002 - the signature is the base class's

@@ -20,7 +20,7 @@ from phasegate.statecharts.violation import Violation
 from phasegate.verification.report import Outcome, Part
 
 POLICY = "policy"
-EXAMPLES_AT_ONCE = 25
+EXAMPLES_AT_ONCE = 100
 SEEDS_AT_ONCE = 5
 TWICE = 8
 """Of so many seeds one is run twice, to see whether the second run is the first."""

@@ -8,6 +8,7 @@ the whole plan broke.
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic
 
 import attrs
 from hypothesis import HealthCheck, Phase, find, settings
@@ -23,18 +24,27 @@ OFTEN = 9
 """Of ten happenings so many are kept in a first try."""
 
 
-def shrink(failing: Outcome, tries: int = 150, run: Callable[[Plan], Outcome] = simulate) -> Outcome:
+LONGEST = 20.0
+"""Seconds that may be spent on one failing plan, if nothing else is said."""
+
+
+def shrink(
+    failing: Outcome, tries: int = 150, run: Callable[[Plan], Outcome] = simulate, seconds: float = LONGEST
+) -> Outcome:
     """The outcome of the smallest plan that was found to break one of the laws that `failing` broke.
 
     Args:
         failing: an outcome with broken laws.
         tries: runs to spend.
         run: what a plan becomes.
+        seconds: after which what was found by then has to do.
     """
     laws = {law for law, _ in failing.broken}
-    best = [failing]
+    best, end = [failing], monotonic() + seconds
 
     def still_fails(plan: Plan) -> bool:
+        if monotonic() > end:
+            return plan == best[-1].plan
         outcome = run(plan)
         if laws.isdisjoint(law for law, _ in outcome.broken):
             return False
