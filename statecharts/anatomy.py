@@ -191,7 +191,7 @@ def _guard(text: object, wanted: bool) -> Guard:
 def _state(box: Box, states: dict[str, State]) -> State:
     if box.inside:
         inner = {child.id: _state(child, states) for child in box.inside}
-        options = {"name": box.name, "initial": box.initial}
+        options = {"name": box.name, "initial": box.initial, "enter": list(box.entry), "exit": list(box.exit)}
         made = cast(State, new_class(box.id, (State.Compound,), options, lambda body: body.update(inner)))
     else:
         made = State(box.name, initial=box.initial, final=box.final, enter=list(box.entry), exit=list(box.exit))

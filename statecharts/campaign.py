@@ -4,8 +4,9 @@ A mutant is tried twice: by the invariants alone (the law without its response l
 ends with the first violation. Who is caught by neither and can reach nothing else than the chart itself, step for step,
 is no wrong at all: it is listed as equivalent. Anybody else is a survivor, and the law has a hole.
 
-The invariants say little, but they say it about every state, and whoever writes a chart can write them down without
-knowing its arrows. So how far they get alone is told apart, and expected to be far.
+The invariants say little, but they say it about every state, and whoever writes a chart can write them down knowing
+what its states and events mean, and not its single arrows. So how far they get alone is told apart, and expected to be
+far.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ import attrs
 from phasegate.statecharts.anatomy import Anatomy, Arrow, read
 from phasegate.statecharts.chart import Chart
 from phasegate.statecharts.law import Clause, Law, Response
+from phasegate.statecharts.names import unknown_names
 from phasegate.statecharts.relation import Step
 from phasegate.statecharts.table import Table, disagreements
 from phasegate.statecharts.trial import Trial, told
@@ -55,7 +56,9 @@ def verify(chart: type[Chart[Any]], law: Law) -> Report:
     started, anatomy = perf_counter(), read(chart)
     trials = [Trial(walk) for walk in walks(anatomy, law)]
     found: dict[str, Violation] = {}
-    for violation in chain(_in_trials(trials, ALL), _in_tables(anatomy, law, ALL), _unused(trials, law, ALL)):
+    for violation in chain(
+        unknown_names(anatomy, law), _in_trials(trials, ALL), _in_tables(anatomy, law, ALL), _unused(trials, law, ALL)
+    ):
         found.setdefault(violation.text, violation)
     reached = [list({node.configuration: None for node in trial.walk.nodes}) for trial in trials]
     for trial, places in zip(trials, reached, strict=True):

@@ -70,12 +70,15 @@ def with_other_target(anatomy: Anatomy) -> Iterator[Mutant]:
 
 
 def with_priority_swapped(anatomy: Anatomy) -> Iterator[Mutant]:
-    """Each two neighbouring transitions of one state on one event exchanged in turn."""
-    for place, (one, other) in enumerate(zip(anatomy.arrows, anatomy.arrows[1:], strict=False)):
-        if (one.source, one.event) == (other.source, other.event):
-            arrows = (*anatomy.arrows[:place], other, one, *anatomy.arrows[place + 2 :])
+    """Each two transitions of one state on one event that follow each other exchanged in turn, whatever is between."""
+    for place, one in enumerate(anatomy.arrows):
+        later = enumerate(anatomy.arrows[place + 1 :], place + 1)
+        after = next((at for at, arrow in later if (arrow.source, arrow.event) == (one.source, one.event)), None)
+        if after is not None:
+            other, arrows = anatomy.arrows[after], list(anatomy.arrows)
+            arrows[place], arrows[after] = other, one
             name = f"{_told(one)} after {_told(other)}"
-            yield Mutant(name, attrs.evolve(anatomy, arrows=arrows), "priorities swapped")
+            yield Mutant(name, attrs.evolve(anatomy, arrows=tuple(arrows)), "priorities swapped")
 
 
 def without_activity(anatomy: Anatomy) -> Iterator[Mutant]:

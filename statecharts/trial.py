@@ -125,6 +125,10 @@ class Trial:
         for node in self.walk.nodes:
             nearest.setdefault(node.configuration, node)
         ways = {place: self._ways_on(place) for place in nearest}
+        for place, targets in ways.items():
+            if self.law.goal in place and targets - {place}:
+                text = f"{self.law.goal} is left, though nothing is wrong"
+                yield self._violation(Clause.LIVELOCK, text, self.walk.way(nearest[place]))
         settled = {place for place in ways if self.law.goal in place}
         grown = True
         while grown:

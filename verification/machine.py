@@ -95,6 +95,8 @@ class EngineMachine(RuleBasedStateMachine):
             self.answer_yes()
             onward = [event for event in self._fitting() if event in self.ruled.law.onward]
             self._at_once([onward[0] if onward else Order.RETURN])
+        if data.draw(st.booleans(), label="guards say no"):
+            self.answer_no()
 
     @rule(data=DRAWN)
     def answer(self, data: st.DataObject) -> None:
@@ -108,6 +110,12 @@ class EngineMachine(RuleBasedStateMachine):
         """Every guard says yes, but those that bring bad news."""
         for name in self._names:
             self._guards.answers[name] = name not in self.ruled.law.bad_news
+
+    @rule()
+    def answer_no(self) -> None:
+        """Every guard says no."""
+        for name in self._names:
+            self._guards.answers[name] = False
 
     @rule(data=DRAWN)
     def post(self, data: st.DataObject) -> None:
@@ -144,10 +152,11 @@ class EngineMachine(RuleBasedStateMachine):
         self._start()
 
     @rule(data=DRAWN)
-    @precondition(lambda self: len(self._journal) > 6 and bool(self.ruled.law.everywhere))
+    @precondition(lambda self: len(self._journal) > 4 and bool(self.ruled.law.everywhere))
     def end(self, data: st.DataObject) -> None:
-        """An event that ends everything comes from outside; then the program is started anew."""
-        self._at_once([data.draw(st.sampled_from(sorted(self.ruled.law.everywhere)))])
+        """An event that ends everything comes from outside, beside other things; then the program is started anew."""
+        event = data.draw(st.sampled_from(sorted(self.ruled.law.everywhere)))
+        self._at_once([event, *data.draw(st.lists(st.sampled_from(Order), max_size=1))])
 
     # -- what is looked at ---------------------------------------------------------------------------------------
 

@@ -372,3 +372,14 @@ async def test_what_is_sent_instead_of_a_vain_return_may_be_refused_too(
         assert rooms.record.count("left starts") == 4
         assert rooms.running == {"left"}
         await interpreter.post("finish")
+
+
+async def test_a_misspelt_event_of_an_activity_is_our_bug(autojump_clock: trio.testing.MockClock) -> None:
+    """It is not taken for a refusal, after which the activity would start again for ever."""
+    interpreter, rooms, _ = machine()
+    rooms.scripts["left"] = [lambda: trio.sleep(1)]
+    rooms.refused = lambda *_: Post("moove")  # type: ignore[method-assign]
+    interpreter.chart.model.ready = False
+    with pytest.raises(ExceptionGroup) as caught:
+        await interpreter.run()
+    assert caught.group_contains(LocalProtocolError, match="'moove' is not an event of TwoRooms")

@@ -16,7 +16,7 @@ from phasegate.statecharts.sync import SyncChart
 class Nested(Chart[Any]):
     """All that can be read: nesting, guards of both kinds, entry, exit and transition actions."""
 
-    class outer(State.Compound, name="Outer"):
+    class outer(State.Compound, name="Outer", enter="greet", exit="part"):
         class inner(State.Compound, name="Inner"):
             one = State(initial=True, enter="begin_one", exit=["end_one", "tidy"])
             two = State()
@@ -115,7 +115,7 @@ def test_reading_keeps_all_that_a_chart_says() -> None:
     assert move.guards == (Guard("a"), Guard("b", wanted=False), Guard("c", wanted=False))
     assert move.label == "move [a, !b, !c] / note"
     assert tables.guards == {"a", "b", "c"}
-    assert tables.actions == {"begin_one", "end_one", "tidy", "note"}
+    assert tables.actions == {"begin_one", "end_one", "tidy", "note", "greet", "part"}
 
 
 def test_a_chart_built_from_tables_has_these_tables(anatomy: Anatomy, ruled: Ruled) -> None:

@@ -196,3 +196,31 @@ def test_laws_answer_each_question_once(ruled: Ruled) -> None:
     assert len(cases) == len(set(cases))
     named = {line.leaf for line in ruled.law.responses} | {line.target for line in ruled.law.responses if line.target}
     assert named <= ruled.law.leaves
+
+
+def test_a_law_that_names_what_is_not_there_is_found(ruled: Ruled) -> None:
+    """A misspelt name would switch its clause off; each part of a law that has names is looked at."""
+    law = ruled.law
+    odd: dict[str, Any] = {
+        "goal": "nowhere",
+        "requires": {"nowhere": ()},
+        "completed_by": {"nowhere": "nothing"},
+        "guarded": {law.goal: ("nothing",)},
+        "leads": {"never": frozenset({"nowhere"})},
+        "everywhere": frozenset({"never"}),
+        "exclusive": frozenset({"never"}),
+        "runs": {law.initial: "nothing"},
+        "returns": {"nothing": "never"},
+        "onward": frozenset({"never"}),
+        "bad_news": frozenset({"nothing"}),
+    }
+    assert [v for v in verify(ruled.chart, law).violations if v.law == "names"] == []
+    for part, value in odd.items():
+        told = [v.text for v in verify(ruled.chart, attrs.evolve(law, **{part: value})).violations if v.law == "names"]
+        assert told, part
+
+
+def test_a_goal_that_is_left_though_nothing_is_wrong_is_found() -> None:
+    """Going round in a circle through the goal is no end: what makes `synced` be left has to be called bad news."""
+    report = verify(SyncChart, attrs.evolve(SYNC, bad_news=frozenset()))
+    assert "synced is left, though nothing is wrong" in texts(report)

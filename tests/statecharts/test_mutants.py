@@ -110,3 +110,10 @@ def test_a_mutant_is_named_after_what_was_done(ruled: Ruled) -> None:
     assert " -> " in first.name
     assert " without " in first.name
     assert first.kind == "guard dropped"
+
+
+def test_swapped_are_transitions_that_follow_each_other_whatever_is_between() -> None:
+    """Document order may put transitions on other events, or of other states, between two that are asked in turn."""
+    tables = read(CHARTS["sync"].chart)
+    apart = attrs.evolve(tables, arrows=tuple(sorted(tables.arrows, key=lambda arrow: (arrow.target, arrow.source))))
+    assert len(list(mutate.with_priority_swapped(apart))) == len(list(mutate.with_priority_swapped(tables))) == 15

@@ -22,7 +22,8 @@ from phasegate.statecharts.law import Law, respond
 from phasegate.verification.fire import EVENTS, machine, under_fire
 from phasegate.verification.machine import EngineMachine
 from phasegate.verification.report import Part
-from phasegate.verification.scripted import FELL, IDLE, OUTLIVED, OVERLAP, STALE, VANISHED, BrokenPromise
+from phasegate.verification.runner import EXAMPLES
+from phasegate.verification.scripted import FELL, IDLE, MISHEARD, OUTLIVED, OVERLAP, STALE, VANISHED, BrokenPromise
 from phasegate.verification.stage import Stage
 
 QUICK = settings(
@@ -31,10 +32,10 @@ QUICK = settings(
 )  # fmt: skip
 
 
-def promises(tried: type[EngineMachine], from_seed: int = 0) -> set[str]:
+def promises(tried: type[EngineMachine], examples: int = 60) -> set[str]:
     """The promises that were broken in some examples, by the beginning of the messages."""
     try:
-        run_state_machine_as_test(seed(from_seed)(tried), settings=QUICK)
+        run_state_machine_as_test(seed(0)(tried), settings=settings(QUICK, max_examples=examples))
     except (BrokenPromise, ExceptionGroup) as broken:
         errors = broken.exceptions if isinstance(broken, ExceptionGroup) else (broken,)
         return {str(error).partition(": ")[0] for error in errors if isinstance(error, BrokenPromise)}
@@ -102,11 +103,25 @@ async def _not_again(*_: Any) -> None:
     return
 
 
+def _completed(self: Any, stay: Stay, error: Exception) -> tuple[Post | None, bool]:
+    start = self._running.get(stay)
+    late = self._live.get(stay.state) is not stay
+    post = self._bindings.classify(stay.state, error)
+    if late or post is None or post.cause is not None or start is None or start.then is None:
+        return judged(self, stay, error)
+    return Post(start.then, origin=stay), False
+
+
+judged = Interpreter._judged
+
+
 PLANTED: dict[str, tuple[str, Callable[..., Any], set[str]]] = {
     "events of earlier stays move the chart": ("_take", _stale_is_taken, {STALE}),
     "activities are not awaited before the next begin": ("_perform", _not_awaited, {OVERLAP, OUTLIVED}),
     "activities are not even cancelled": ("_perform", _not_cancelled, {OVERLAP, OUTLIVED}),
     "crashes are swallowed": ("_judged", _swallowed, {VANISHED, IDLE}),
+    "a failure counts as a return": ("_judged", _completed, {MISHEARD}),
+    "crashes in the mailbox of a chart that has ended are lost": ("_unheard", lambda _: [], {VANISHED}),
     "an activity that returned in vain is not begun again": ("_again", _not_again, {IDLE}),
 }
 
@@ -116,7 +131,7 @@ def test_an_engine_that_breaks_a_promise_is_found(monkeypatch: pytest.MonkeyPatc
     """Each bug is planted in the engine itself, and the promise that it breaks is named."""
     method, wrong, expected = PLANTED[what]
     monkeypatch.setattr(Interpreter, method, wrong)
-    assert promises(made()) & expected
+    assert promises(made(), EXAMPLES) & expected
 
 
 def test_a_broken_promise_is_told_with_the_example(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,3 +243,9 @@ def test_a_stage_stands_still_between_calls() -> None:
     assert seen == ["slept"]
     stage.end()
     assert seen == ["slept", "cleaned up"]
+
+
+def test_events_that_the_chart_does_not_have_are_refused() -> None:
+    """A machine whose failures are refused by every state would try nothing, and pass."""
+    with pytest.raises(ValueError, match="'fail' is no event of Lamp"):
+        machine(Ruled(Lamp, LAMP), "fail", None)()
