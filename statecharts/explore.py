@@ -56,9 +56,8 @@ def verify(chart: type[Chart[Any]], law: Law) -> Report:
     started, anatomy = perf_counter(), read(chart)
     trials = [Trial(walk) for walk in walks(anatomy, law)]
     found: dict[str, Violation] = {}
-    for violation in chain(
-        unknown_names(anatomy, law), _in_trials(trials, ALL), _in_tables(anatomy, law, ALL), _unused(trials, law, ALL)
-    ):
+    judged = chain(_in_trials(trials, ALL), _in_tables(anatomy, law, ALL), _unused(trials, law, ALL))
+    for violation in chain(judged, unknown_names(anatomy, law)):
         found.setdefault(violation.text, violation)
     reached = [list({node.configuration: None for node in trial.walk.nodes}) for trial in trials]
     for trial, places in zip(trials, reached, strict=True):
