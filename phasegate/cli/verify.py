@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,9 +27,11 @@ def verify(
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="The first seed; the same one gives the same run.")] = 0,
     examples: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Examples of the engine, for each chart.")
+        int | None, typer.Option(metavar="N", min=1, help="Examples of the engine, for each chart; default: 200.")
     ] = None,
-    seeds: Annotated[int | None, typer.Option(metavar="N", min=1, help="Simulated runs of the whole client.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Simulated runs of the whole client; default: 100.")
+    ] = None,
     minutes: Annotated[
         float | None, typer.Option(metavar="M", min=0.0, help="Go on with further seeds for so long.")
     ] = None,
@@ -45,8 +50,15 @@ def verify(
     as_json: options.AsJson = False,
 ) -> None:
     """Prove charts, engine and whole client. Exit code 1 if anything is broken; stories tell how."""
+    sizes = (only, seed or None, examples, seeds, minutes, jobs, fail_fast or None, junit, diagrams)
     if scenarios:
+        if any(size is not None for size in sizes):
+            refuse(COMMAND, "--scenarios goes with --tests and --json only", Code.USAGE)
         raise typer.Exit(0 if show_scenarios(tests, as_json) else 1)
+    if tests is not None:
+        refuse(COMMAND, "--tests goes with --scenarios only", Code.USAGE)
+    with _writing():
+        _prepare(junit, diagrams)
     from phasegate.cli.proof import shown
     from phasegate.verification import runner
 
@@ -59,23 +71,47 @@ def verify(
         jobs=jobs,
         fail_fast=fail_fast,
     )
-    with shown(wanted, as_json) as (progress, say):
+    with shown(wanted, as_json) as (progress, say), _terminable():
         report = runner.run(wanted, progress)
     say(report)
-    _write(report, junit, diagrams)
+    with _writing():
+        _write(report, junit, diagrams)
     raise typer.Exit(1 if report.violations else 0)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends the run as Ctrl-C does, with all of its processes."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """A file that cannot be written is told in one line."""
+    try:
+        yield
+    except OSError as error:
+        refuse(COMMAND, f"cannot write {error.filename}: {error.strerror}", Code.USAGE)
+
+
+def _prepare(xml: Path | None, diagrams: Path | None) -> None:
+    """Look before the work whether its fruits can be kept."""
+    if xml is not None:
+        xml.open("ab").close()
+    if diagrams is not None:
+        diagrams.mkdir(parents=True, exist_ok=True)
 
 
 def _write(report: Report, xml: Path | None, diagrams: Path | None) -> None:
     from phasegate.cli.proof import drawn
     from phasegate.verification.report import junit
 
-    try:
-        if xml is not None:
-            xml.write_bytes(junit(report))
-        if diagrams is not None:
-            diagrams.mkdir(parents=True, exist_ok=True)
-            for name, drawing in drawn(report):
-                (diagrams / name).write_bytes(drawing)
-    except OSError as error:
-        refuse(COMMAND, f"cannot write {error.filename}: {error.strerror}", Code.USAGE)
+    if xml is not None:
+        xml.write_bytes(junit(report))
+    if diagrams is not None:
+        for name, drawing in drawn(report):
+            (diagrams / name).write_bytes(drawing)

@@ -158,11 +158,26 @@ def test_counterexamples_are_drawn_and_reported_to_ci(asked: list[Wanted], tmp_p
 
 
 def test_a_file_that_cannot_be_written_is_one_line(asked: list[Wanted], tmp_path: Path) -> None:
-    """The run was done and is told; the exit code says that the wish was wrong."""
+    """It is noticed before the work."""
     result = command("--only", "chart", "--junit", str(tmp_path / "nowhere" / "x.xml"))
     assert result.exit_code == 2
-    assert "cannot write" in result.stderr
-    assert "sync chart" in result.stdout
+    assert result.stderr == f"phasegate verify: cannot write {tmp_path}/nowhere/x.xml: No such file or directory\n"
+    assert asked == []
+
+
+def test_options_that_do_not_go_together_are_refused(asked: list[Wanted], tmp_path: Path) -> None:
+    """Nothing that was asked for is left out in silence."""
+    both = command("--scenarios", "--junit", str(tmp_path / "x.xml"))
+    assert (both.exit_code, both.stderr) == (2, "phasegate verify: --scenarios goes with --tests and --json only\n")
+    lone = command("--tests", str(tmp_path))
+    assert (lone.exit_code, lone.stderr) == (2, "phasegate verify: --tests goes with --scenarios only\n")
+
+
+def test_the_sizes_in_the_help_are_those_that_are_used() -> None:
+    """Loading the machinery for a page of help would cost a second."""
+    told = " ".join(command("--help").stdout.split())
+    assert f"default: {runner.EXAMPLES}." in told
+    assert f"default: {runner.SEEDS}." in told
 
 
 def test_violations_tell_how_to_see_them_again(monkeypatch: pytest.MonkeyPatch) -> None:
