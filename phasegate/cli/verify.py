@@ -30,7 +30,7 @@ def verify(
         int | None, typer.Option(metavar="N", min=1, help="Examples of the engine, for each chart; default: 200.")
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Simulated runs of the whole client; default: 100.")
+        int | None, typer.Option(metavar="N", min=1, help="Simulated runs of the whole client; default: 200.")
     ] = None,
     minutes: Annotated[
         float | None, typer.Option(metavar="M", min=0.0, help="Go on with further seeds for so long.")

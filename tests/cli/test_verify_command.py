@@ -176,8 +176,8 @@ def test_options_that_do_not_go_together_are_refused(asked: list[Wanted], tmp_pa
 def test_the_sizes_in_the_help_are_those_that_are_used() -> None:
     """Loading the machinery for a page of help would cost a second."""
     told = " ".join(command("--help").stdout.split())
-    assert f"default: {runner.EXAMPLES}." in told
-    assert f"default: {runner.SEEDS}." in told
+    assert f"for each chart; default: {runner.EXAMPLES}." in told
+    assert f"whole client; default: {runner.SEEDS}." in told
 
 
 def test_violations_tell_how_to_see_them_again(monkeypatch: pytest.MonkeyPatch) -> None:
