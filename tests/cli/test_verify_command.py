@@ -173,8 +173,9 @@ def test_options_that_do_not_go_together_are_refused(asked: list[Wanted], tmp_pa
     assert (lone.exit_code, lone.stderr) == (2, "phasegate verify: --tests goes with --scenarios only\n")
 
 
-def test_the_sizes_in_the_help_are_those_that_are_used() -> None:
+def test_the_sizes_in_the_help_are_those_that_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """Loading the machinery for a page of help would cost a second."""
+    monkeypatch.setenv("COLUMNS", "300")
     told = " ".join(command("--help").stdout.split())
     assert f"for each chart; default: {runner.EXAMPLES}." in told
     assert f"whole client; default: {runner.SEEDS}." in told
