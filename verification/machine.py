@@ -134,6 +134,12 @@ class EngineMachine(RuleBasedStateMachine):
         orders = data.draw(st.lists(one, min_size=2, max_size=4))
         self._at_once([self._event(data) if order is None else order for order in orders])
 
+    @rule(order=st.sampled_from(Order), data=DRAWN)
+    @precondition(lambda self: bool(self._leading_back()))
+    def overtake(self, order: Order, data: st.DataObject) -> None:
+        """What the activity does, and an event that ends its stay and begins another one in the same state, meet."""
+        self._at_once([order, data.draw(st.sampled_from(self._leading_back()), label="event")])
+
     @rule(manner=st.sampled_from(Manner))
     def manner(self, manner: Manner) -> None:
         """From now on activities take being cancelled like this."""
@@ -293,6 +299,11 @@ class EngineMachine(RuleBasedStateMachine):
         """The events that the law has something to say about in this state, but for those that end everything."""
         leaf = self._engine.leaf
         return sorted({line.event for line in self.ruled.law.responses if line.leaf == leaf}.intersection(self._gentle))
+
+    def _leading_back(self) -> list[str]:
+        """The events that may lead from this state into itself."""
+        leaf = self._engine.leaf
+        return sorted({line.event for line in self.ruled.law.responses if line.leaf == line.target == leaf})
 
     def _record(self) -> None:
         """Take over what was reported since, as rows of a journal."""
