@@ -134,7 +134,7 @@ class EngineMachine(RuleBasedStateMachine):
         orders = data.draw(st.lists(one, min_size=2, max_size=4))
         self._at_once([self._event(data) if order is None else order for order in orders])
 
-    @rule(order=st.sampled_from(Order), data=DRAWN)
+    @rule(order=st.sampled_from((Order.RETURN, Order.FAIL)), data=DRAWN)
     @precondition(lambda self: bool(self._leading_back()))
     def overtake(self, order: Order, data: st.DataObject) -> None:
         """What the activity does, and an event that ends its stay and begins another one in the same state, meet."""

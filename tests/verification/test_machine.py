@@ -94,9 +94,13 @@ async def _not_cancelled(self: Any, nursery: trio.Nursery, step: Any) -> None:
         self._begin(nursery, start)
 
 
+_JUDGED = Interpreter._judged
+
+
 def _swallowed(self: Any, stay: Stay, error: Exception) -> tuple[Post | None, bool]:
-    post = self._bindings.classify(stay.state, error)
-    return (post, False) if post is not None and post.cause is None else (None, False)
+    """Crashes alone: failures are judged as they should be."""
+    post, flies = _JUDGED(self, stay, error)
+    return (None, False) if flies or (post is not None and post.cause is not None) else (post, False)
 
 
 async def _not_again(*_: Any) -> None:
