@@ -138,6 +138,11 @@ class Inquiry:
         return self._ledger.open_requests()
 
     @property
+    def remembered_peers(self) -> int:
+        """Of how many peers requests are remembered, answered or not."""
+        return self._ledger.remembered_peers
+
+    @property
     def waiting_events(self) -> int:
         """How many events wait for the chart."""
         return self._interpreter.waiting

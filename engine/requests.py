@@ -88,6 +88,11 @@ class Ledger:
         requests = [request for line in self._open.values() for request in line]
         return tuple([request.view() for request in sorted(requests, key=lambda request: request.number)])
 
+    @property
+    def remembered_peers(self) -> int:
+        """Of how many peers anything is remembered: open requests, and those that nobody waits for any more."""
+        return len(self._open.keys() | self._forgotten.keys())
+
     def owed(self, peer: Peer) -> int:
         """How many requests to `peer` nobody waits for any more, though it may still answer them."""
         return len(self._forgotten.get(peer, ()))

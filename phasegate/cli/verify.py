@@ -54,7 +54,8 @@ def verify(
     if scenarios:
         if any(size is not None for size in sizes):
             refuse(COMMAND, "--scenarios goes with --tests and --json only", Code.USAGE)
-        raise typer.Exit(0 if show_scenarios(tests, as_json) else 1)
+        with _terminable():
+            raise typer.Exit(0 if show_scenarios(tests, as_json) else 1)
     if tests is not None:
         refuse(COMMAND, "--tests goes with --scenarios only", Code.USAGE)
     with _writing():

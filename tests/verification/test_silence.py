@@ -13,7 +13,7 @@ import pytest
 from phasegate.engine.events import Transition
 from phasegate.p2p.framing import encode_frame
 from phasegate.p2p.simnet.pipe import pipe
-from phasegate.verification.simulation.checks import OUTSTANDING, SILENCE, Bounds, unheard_tip
+from phasegate.verification.simulation.checks import BOUNDED, OUTSTANDING, SILENCE, Bounds, unheard_tip
 from phasegate.verification.simulation.line import Line, Trouble
 
 MAGIC = b"\xaa\xbb\xcc\xdd"
@@ -60,10 +60,10 @@ class _Gone:
     gone: str
 
 
-def _glanced(*glances: Iterable[Any]) -> list[str]:
-    bounds = Bounds()
+def _glanced(*glances: Iterable[Any], remembered: int = 0) -> list[str]:
+    bounds, config = Bounds(), SimpleNamespace(peers=("a", "b"))
     for views in glances:
-        client: Any = SimpleNamespace(open_requests=list(views))
+        client: Any = SimpleNamespace(open_requests=list(views), remembered_peers=remembered, config=config)
         bounds.glance(client)
     return [law for law, _ in bounds.broken]
 
@@ -78,16 +78,24 @@ def test_a_request_to_a_peer_that_is_gone_is_forgotten_between_two_glances() -> 
     assert _glanced([view], [view]) == [OUTSTANDING]
 
 
+def test_of_no_more_peers_than_there_are_anything_is_remembered() -> None:
+    """What a lost peer still owes goes with it, else it would pile up connection by connection."""
+    assert _glanced([], remembered=2) == []
+    assert _glanced([], remembered=3) == [BOUNDED]
+
+
 @pytest.mark.trio
 async def test_a_line_notes_which_questions_about_headers_were_answered() -> None:
     """A question counts once an answer has arrived after it, not when it was sent, or something else came."""
     ours, theirs = pipe()
     heard = set[bytes]()
-    line = Line(ours, Trouble(0.0, Counter()), heard)
+    sent: list[int] = []
+    line = Line(ours, Trouble(0.0, Counter()), heard, lambda: sent.append(len(sent)))
     other, answer = encode_frame(MAGIC, "inv", b"\0"), encode_frame(MAGIC, "headers", b"\0")
     await line.send_all(encode_frame(MAGIC, "getheaders", QUESTION))
     await theirs.send_all(other)
     await line.receive_some()
+    assert sent == [0]
     assert heard == set()
     await theirs.send_all(answer)
     await line.receive_some()

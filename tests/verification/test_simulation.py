@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,10 +16,12 @@ from phasegate.engine.inquiry import Inquiry
 from phasegate.engine.limits import Limits
 from phasegate.engine.phases import blocks
 from phasegate.engine.pipeline import in_order
+from phasegate.engine.staff import Staff
+from phasegate.engine.turns import Turns
 from phasegate.p2p.reputation import Ban
 from phasegate.p2p.simnet.generated import GeneratedChain
 from phasegate.verification.disk import Fault
-from phasegate.verification.simulation import judgement, run, series, world
+from phasegate.verification.simulation import judgement, life, run, series, world
 from phasegate.verification.simulation.checks import (
     BOUNDED,
     ERRORS,
@@ -234,13 +237,28 @@ def test_requests_are_counted_and_have_to_belong_to_the_phase() -> None:
     assert broken(_client("blocks", blocks=5)) == {BOUNDED}
     assert broken(_client("filters", blocks=1)) == {ORDER}
     assert broken(_client("synced", errands=1), "synced") == {OUTSTANDING}
+    bounds = Bounds()
+    bounds.count(_client("headers", headers=1, blocks=5))  # between two transitions an earlier phase may be ending
+    assert {law for law, _ in bounds.broken} == {BOUNDED}
+
+
+def test_what_is_under_way_is_counted_whenever_something_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bounds that are kept at transitions only are no bounds: a client that keeps none is found."""
+    watched = attrs.evolve(PLAIN, height=60, batches=(("filters", 3),))
+    assert simulate(watched).most["requests of filters to one peer"] > 1
+    monkeypatch.setattr(life, "Limits", partial(Limits, window=64))
+    assert simulate(attrs.evolve(watched, batches=(("filters", 1),))).broken == ()
+    turns = Turns.__init__
+    monkeypatch.setattr(Turns, "__init__", lambda self, *_: turns(self, 1 << 30, 1 << 30))
+    monkeypatch.setattr(Staff, "_room", lambda *_: 1 << 30)
+    assert laws(simulate(attrs.evolve(watched, batches=(("filters", 1),)))) == {BOUNDED}
 
 
 def test_a_percentage_may_fall_only_when_a_walk_begins() -> None:
     """Within a walk it is told as broken, and so is what cannot be."""
 
-    def shown(percent: float, done: int = 1, total: int = 2) -> Event:
-        return Progress(0.0, "filters", done, total, percent, 0.0, None, 50.0)
+    def shown(percent: float, done: int = 1, total: int = 2, phase: str = "filters") -> Event:
+        return Progress(0.0, phase, done, total, percent, 0.0, None, 50.0)
 
     assert list(falling_progress([shown(50), shown(70), shown(70)])) == []
     assert [law for law, _ in falling_progress([shown(50), shown(40)])] == [MONOTONE]
@@ -249,6 +267,11 @@ def test_a_percentage_may_fall_only_when_a_walk_begins() -> None:
     assert [law for law, _ in falling_progress([shown(50), _move("headers", "filters"), shown(40)])] == [MONOTONE]
     assert [law for law, _ in falling_progress([shown(101)])] == [MONOTONE]
     assert [law for law, _ in falling_progress([shown(50, 3, 2)])] == [MONOTONE]
+    assert list(falling_progress([shown(50, 2), shown(50, 1)])) == []  # a script was added
+    fallen = [shown(50, 2, phase="headers"), shown(50, 1, phase="headers")]
+    assert [law for law, _ in falling_progress(fallen)] == [MONOTONE]
+    rewind = attrs.evolve(_move("headers", "filters"), trigger="rewind")
+    assert list(falling_progress([fallen[0], rewind, fallen[1]])) == []
 
 
 # -- series and shrinking --------------------------------------------------------------------------------------------

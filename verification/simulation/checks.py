@@ -33,6 +33,8 @@ ORDER, STALL, TRUTH, MONOTONE, OUTSTANDING, SILENCE, BOUNDED, ERRORS, JUSTICE, L
 """The laws of a run, as they are named when one is broken."""
 MAILBOX = 64
 """Events that may wait for the chart."""
+GROWING = ("headers", "cfheaders")
+"""Phases whose count of stored items only grows within a walk: that of filters falls when a script is added."""
 BESIDE = {"errands": "locks"}
 """What is asked for beside the phases, with the name of its limits: announced locks."""
 
@@ -42,27 +44,35 @@ Broken = tuple[str, str]
 
 @attrs.define
 class Bounds:
-    """Looks at a running client at each of its transitions; `broken` has what was wrong, `most` the highest counts."""
+    """Looks at a running client; `broken` has what was wrong, `most` the highest counts.
+
+    It looks at each transition (`look`), at each request that leaves (`count`), and now and then (`glance`).
+    """
 
     broken: list[Broken] = attrs.field(factory=list)
     most: Counter[str] = attrs.field(factory=Counter)
     _orphans: set[tuple[int, Peer]] = attrs.field(factory=set, init=False)
 
     def look(self, client: Client, event: Transition) -> None:
-        """Requests and queues, now."""
+        """What has to be true when the chart has just moved."""
+        self._order(client.state, client.open_requests)
+        self.count(client)
+        self._bound("peers", len(client.peers), client.config.limits.max_peers + client.config.limits.filter_peers)
+        if event.target == "synced" and client.facts.outstanding:
+            self.broken.append((OUTSTANDING, f"synced with {client.facts.outstanding} requests outstanding"))
+
+    def count(self, client: Client) -> None:
+        """Requests and queues, now: there are never more than just when one has left."""
         limits, views = client.config.limits, client.open_requests
-        self._order(client.state, views)
         for phase, count in Counter(view.phase for view in views).items():
             self._bound(f"requests of {phase}", count, limits.concurrency[BESIDE.get(phase, phase)])
         for (_, phase), count in Counter((view.peer, view.phase) for view in views).items():
             self._bound(f"requests of {phase} to one peer", count, limits.in_flight[BESIDE.get(phase, phase)])
         self._bound("events that wait for the chart", client.waiting_events, MAILBOX)
-        self._bound("peers", len(client.peers), limits.max_peers + limits.filter_peers)
-        if event.target == "synced" and client.facts.outstanding:
-            self.broken.append((OUTSTANDING, f"synced with {client.facts.outstanding} requests outstanding"))
 
     def glance(self, client: Client) -> None:
-        """Requests to peers that are gone: at a second glance, a while later, each has to be forgotten."""
+        """What belongs to peers that are gone: at a second glance, a while later, each has to be forgotten."""
+        self._bound("peers of whom requests are remembered", client.remembered_peers, len(client.config.peers))
         orphans = {(view.number, view.peer): view.command for view in client.open_requests if view.peer.gone}
         for number, peer in orphans.keys() & self._orphans:
             self.broken.append((OUTSTANDING, f"{orphans[number, peer]} waits for {peer}, which is gone"))
@@ -80,22 +90,33 @@ class Bounds:
 
 
 def falling_progress(events: Iterable[Event]) -> Iterator[Broken]:
-    """Where a percentage falls within a walk, or says what cannot be."""
+    """Where a percentage, or a count of what only grows, falls within a walk, or says what cannot be."""
     best: dict[str, float] = {}
     for event in events:
         if isinstance(event, Rewound) or _begins_walk(event):
             best.clear()
         if isinstance(event, Progress):
-            for name, percent in ((event.phase, event.percent), ("overall", event.overall)):
-                if percent < best.get(name, 0.0) or not 0.0 <= percent <= 100.0:
-                    yield MONOTONE, f"{name} goes from {best.get(name, 0.0):.2f} % to {percent:.2f} %"
-                best[name] = max(percent, best.get(name, 0.0))
-            if not 0 <= event.done <= event.total:
-                yield MONOTONE, f"{event.phase} has done {event.done} of {event.total}"
+            for name, value in _figures(event).items():
+                if value < best.get(name, 0.0):
+                    yield MONOTONE, f"{name} goes from {best[name]:.2f} to {value:.2f}"
+                best[name] = max(value, best.get(name, 0.0))
+            if not 0 <= event.done <= event.total or not min(event.percent, event.overall) >= 0:
+                yield MONOTONE, f"{event.phase} has done {event.done} of {event.total}: {event.percent:.2f} %"
+            if max(event.percent, event.overall) > 100:
+                yield MONOTONE, f"{event.phase} is at {event.percent:.2f} %, all at {event.overall:.2f} %"
+
+
+def _figures(event: Progress) -> dict[str, float]:
+    """What may not fall: percentages, and what is stored of headers and filter headers."""
+    figures = {f"percentage of {event.phase}": event.percent, "percentage of all": event.overall}
+    return figures | ({f"count of {event.phase}": event.done} if event.phase in GROWING else {})
 
 
 def _begins_walk(event: Event) -> bool:
-    return isinstance(event, Transition) and event.target == "headers" and event.source in ("idle", "synced", "paused")
+    """Whether stored data may have been rolled back, or figures are those of another walk."""
+    if not isinstance(event, Transition):
+        return False
+    return event.trigger == "rewind" or (event.target == "headers" and event.source in ("idle", "synced", "paused"))
 
 
 def unheard_tip(

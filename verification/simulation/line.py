@@ -7,6 +7,7 @@ not quite right. The handshake and the pings are left alone: without them there 
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Callable
 
 import attrs
 import trio
@@ -70,12 +71,14 @@ class Trouble:
 class Line(trio.abc.Stream):
     """The client's end of a connection, with the trouble of its peer.
 
-    `heard` gets the hashes of headers about which the client asked what follows them, and was answered.
+    `heard` gets the hashes of headers about which the client asked what follows them, and was answered; `sent` is
+    called when the client has sent something.
     """
 
     _inner: trio.abc.Stream
     _trouble: Trouble
-    _heard: set[bytes] = attrs.field(factory=set)
+    _heard: set[bytes]
+    _sent: Callable[[], None]
     _asked: set[bytes] = attrs.field(factory=set, init=False)
     _coming: bytearray = attrs.field(factory=bytearray, init=False)
     _arrived: bytearray = attrs.field(factory=bytearray, init=False)
@@ -121,6 +124,7 @@ class Line(trio.abc.Stream):
         """As the connection itself, which sends one frame at a time."""
         if _name(frame := bytes(data)) in ASKING and frame[HEAD_SIZE + 4]:  # the length of the locator
             self._asked.add(frame[HEAD_SIZE + 5 : HEAD_SIZE + 37])
+        self._sent()
         await self._inner.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:

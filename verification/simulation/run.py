@@ -62,7 +62,7 @@ class _Run:
 
     async def run(self) -> None:
         async with trio.open_nursery() as connections:
-            self._world = World(self._plan, connections)
+            self._world = World(self._plan, connections, sent=self._count)
             self._life = Life(self._plan, self._world, self._disk, self._directory, self._look)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._life.run)
@@ -79,6 +79,10 @@ class _Run:
         self._broken += unheard_tip(event, self._walk_began, client.peers, self._world.heard)
         if event.target == "headers":
             self._walk_began = trio.current_time()
+
+    def _count(self) -> None:
+        if self._life.client is not None:
+            self._bounds.count(self._life.client)
 
     async def _glance(self) -> None:
         while not self._over:

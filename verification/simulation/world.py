@@ -54,14 +54,18 @@ class World:
         plan: what it is like in the beginning.
         nursery: the connections live in it.
         path: of the chain, if not the one of the plan.
+        sent: called whenever the client has sent something.
     """
 
-    def __init__(self, plan: Plan, nursery: trio.Nursery, path: trees.Path | None = None) -> None:
+    def __init__(
+        self, plan: Plan, nursery: trio.Nursery, path: trees.Path | None = None, sent: Callable[[], None] = lambda: None
+    ) -> None:
         self.done: Counter[str] = Counter()
         self.heard: dict[int, set[bytes]] = {}
         self.path: trees.Path = path or ((plan.height, plan.shape),)
         self.wall = START
         self._nursery = nursery
+        self._sent = sent
         self._branches = 0
         self._rng = random.Random(f"world {plan.seed}")
         self.places = [self._place(peer) for peer in plan.peers]
@@ -98,7 +102,7 @@ class World:
         place.open.append(theirs)
         self._nursery.start_soon(self._serve, place, theirs)
         self.heard[port] = set()
-        return Line(ours, place.trouble, self.heard[port])
+        return Line(ours, place.trouble, self.heard[port], self._sent)
 
     async def _serve(self, place: Place, stream: PipeEnd) -> None:
         try:
