@@ -2,7 +2,7 @@
 
 Both outputs are read: that of `history --json`, and the whole log of `sync --json`, where transitions stand among all
 that else happened; several runs may have written into one log. Lines are read one at a time and each is bounded, so
-that a file of any size takes little memory.
+that a file of any size takes little memory. The last line may be cut off, as a program that was killed leaves it.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ class Header:
 class Journal:
     """A journal that is being read; `headers` grows while `rows` go on.
 
+    `cut` is the number of the last line if that was cut off and not read.
+
     Args:
         stream: where the lines come from.
 
@@ -63,6 +65,7 @@ class Journal:
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self.headers: list[Header] = []
+        self.cut: int | None = None
         self._read = self._rows()
         self._first = next(self._read, None)
         if self._first is None and not self.headers:
@@ -110,7 +113,14 @@ class Journal:
         while line := self._stream.readline(LONGEST_LINE + 1):
             number += 1
             if len(line) <= LONGEST_LINE:
-                yield number, parsed(line, f"line {number}")
+                try:
+                    fields = parsed(line, f"line {number}")
+                except NotAJournal:
+                    if line.endswith(b"\n") or number == 1:
+                        raise
+                    self.cut = number
+                else:
+                    yield number, fields
             elif _may_be_long(line):
                 self._skip(line)
             else:

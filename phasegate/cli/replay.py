@@ -79,6 +79,8 @@ def _say(journal: Journal, outcome: Replay) -> None:
         typer.echo(f"written by another version of the chart ({versions}); judged by the chart and the law of this one")
     elif outcome.foreign is None:
         typer.echo("the journal does not say which chart wrote it; judged by the chart and the law of this version")
+    if journal.cut is not None:
+        typer.echo(f"line {journal.cut} is cut off: judged up to there")
     for breach in outcome.breaches:
         typer.echo(f"row {breach.row_id}: {breach.law.value}: {one_line(breach.text)}")
     for line in _counted(outcome):
@@ -114,5 +116,5 @@ def _say_json(journal: Journal, outcome: Replay) -> None:
         "summary",
         None,
         {**counts, "foreign": outcome.foreign, "written_by": written_by[0] if written_by else None,
-         "breaches": len(outcome.breaches)},
+         "cut": journal.cut, "breaches": len(outcome.breaches)},
     )  # fmt: skip

@@ -116,6 +116,16 @@ def test_a_breach_is_told_with_row_and_article(judge: Run, printed: tuple[str, s
     assert told.summary["written_by"]["network"] == "simnet"
 
 
+def test_a_log_that_breaks_off_is_judged_up_to_there(judge: Run, printed: tuple[str, str], check_line: Run) -> None:
+    """As a program that was killed leaves it."""
+    cut, line = printed[0][:-20], len(printed[0].splitlines())
+    outcome = judge(cut)
+    assert (outcome.code, f"line {line} is cut off: judged up to there" in outcome.out.splitlines()) == (0, True)
+    told = judge(cut, "--json")
+    check_line(told.lines[-1])
+    assert (told.code, told.summary["cut"], judge(printed[0], "--json").summary["cut"]) == (0, line, None)
+
+
 def test_another_chart_is_told(judge: Run, printed: tuple[str, str], check_line: Run) -> None:
     """And judged by this one; a log without the line that says so is told as well."""
     header, *rows = lines_of(printed[1])

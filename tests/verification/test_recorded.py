@@ -100,7 +100,7 @@ def test_a_row_of_the_store_is_checked_too() -> None:
         (facts(holding=["a"] * (MOST_NAMES + 1)), "facts: holding is not a list of names"),
         ([1], "is no JSON object"),
         (b"\n", "is no JSON"),
-        (b'{"event": "transition"', "is no JSON"),
+        (b'{"event": "transition"\n', "is no JSON"),
         (b"\xff\xfe\n", "is no JSON"),
         (b"[" * 100_000 + b"\n", "is no JSON"),
         (b'{"time": NaN}\n', "NaN is no number"),
@@ -126,6 +126,20 @@ def test_without_any_transition_it_is_no_journal(lines: tuple[Any, ...]) -> None
     """Unless it says that it is one."""
     assert refusal(*lines) == "there is no transition in it"
     assert list(journal(HEADER, *lines).rows()) == []
+
+
+def test_a_last_line_that_is_cut_off_is_not_read() -> None:
+    """Wherever it was cut; but only the last line, and not the only one."""
+    whole = json.dumps(changed(row_id=2)).encode()
+    for end in range(1, len(whole)):
+        read = journal(LINE, whole[:end])
+        assert [row.row_id for row in read.rows()] == [1]
+        assert read.cut == 2
+    read = journal(LINE, whole)
+    assert [row.row_id for row in read.rows()] == [1, 2]
+    assert read.cut is None
+    assert refusal(LINE, whole[:-1] + b"\n").startswith("line 2 is no JSON")
+    assert refusal(whole[:-1]).startswith("line 1 is no JSON")
 
 
 def test_other_lines_are_passed_over() -> None:
