@@ -106,7 +106,9 @@ class Meter:
         self._current = None
 
     def stored(self, before: Watermarks, after: Watermarks, now: float) -> None:
-        """A commit of the active phase moved the watermarks."""
+        """A commit moved the watermarks; what belongs to the active phase is counted."""
+        if after.filter_headers < before.filter_headers:
+            self.rewound()
         if self._current is None:
             return
         phase = self._current.phase

@@ -278,8 +278,8 @@ class Settlement:
 
     async def _drop_stored(self, height: int) -> None:
         """Peers make another claim than the stored chain: go back to where it is the same."""
-        self._work.warn("filter-headers-dropped", f"stored filter headers above {height} are not those of the peers")
         await self._work.writer.commit([RollBackFilters(height)])
+        self._work.warn("filter-headers-dropped", f"stored filter headers above {height} are not those of the peers")
         self._work.live.opinions.forget_stored()
 
 

@@ -185,6 +185,17 @@ def test_a_rollback_may_lower_the_figures_once() -> None:
     assert figure.overall < 50.0
 
 
+def test_filter_headers_that_are_dropped_lower_the_figures_at_once() -> None:
+    """A phase that has to go back is not shown as complete."""
+    m = meter()
+    full, dropped = marks(tip=99, filter_headers=99, filters=49), marks(tip=99, filter_headers=49, filters=49)
+    m.entered("cfheaders", full, 0.0)
+    assert m.figure("cfheaders", full, 99, 0.0, 0.0).percent == 100.0
+    m.stored(full, dropped, 1.0)
+    figure = m.figure("cfheaders", dropped, 99, 0.0, 1.0)
+    assert (figure.done, figure.percent, figure.rate) == (50, 50.0, 0.0)
+
+
 def test_a_new_walk_counts_for_itself() -> None:
     """One new block after a day of being synced: the bar is that of the new walk."""
     m = meter()

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import pytest
 
-from phasegate.engine.events import Event, Progress, Rewound, Transition
+from phasegate.engine.events import Event, Progress, Rewound, Transition, Warned
 from phasegate.engine.inquiry import Inquiry
 from phasegate.engine.limits import Limits
 from phasegate.engine.phases import blocks
@@ -107,6 +107,17 @@ FOUND = {
             Happening("disk-fault", "filters", 0.0, 40, fault=Fault.FULL),
             Happening("watch", "synced", 0.03),
         ),
+    ),
+    "filter headers that are dropped while all of them count as done": Plan(
+        172, 1, 36, True, True, (("cfheaders", 5), ("filters", 1000), ("blocks", 4)), 0,
+        (
+            PeerPlan(0.073, 0.103),
+            PeerPlan(0.039, 0.124),
+            PeerPlan(0.031, 0.093, "lying", "wrong-masternode-entry"),
+            PeerPlan(0.091, 0.059, "lying", "omitted-spend"),
+            PeerPlan(0.041, 0.093, "plain"),
+        ),
+        (Happening("dark", "mnlist", 0.288, 30, 1), Happening("reorg", "cfheaders", 0.0, 20, 2)),
     ),
 }  # fmt: skip
 """What broke a law once, made as small as it gets."""
@@ -270,6 +281,8 @@ def test_a_percentage_may_fall_only_when_a_walk_begins() -> None:
     assert list(falling_progress([shown(50, 2), shown(50, 1)])) == []  # a script was added
     fallen = [shown(50, 2, phase="headers"), shown(50, 1, phase="headers")]
     assert [law for law, _ in falling_progress(fallen)] == [MONOTONE]
+    dropped = Warned(0.0, "filter-headers-dropped", "")
+    assert list(falling_progress([fallen[0], dropped, fallen[1]])) == []
     rewind = attrs.evolve(_move("headers", "filters"), trigger="rewind")
     assert list(falling_progress([fallen[0], rewind, fallen[1]])) == []
 

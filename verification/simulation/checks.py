@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import attrs
 
 from phasegate.engine.client import Client
-from phasegate.engine.events import Event, Progress, Rewound, Transition
+from phasegate.engine.events import Event, Progress, Rewound, Transition, Warned
 from phasegate.engine.peers import Peer
 from phasegate.engine.progress import PHASES
 from phasegate.engine.requests import RequestView
@@ -93,7 +93,7 @@ def falling_progress(events: Iterable[Event]) -> Iterator[Broken]:
     """Where a percentage, or a count of what only grows, falls within a walk, or says what cannot be."""
     best: dict[str, float] = {}
     for event in events:
-        if isinstance(event, Rewound) or _begins_walk(event):
+        if _rolls_back(event) or _begins_walk(event):
             best.clear()
         if isinstance(event, Progress):
             for name, value in _figures(event).items():
@@ -110,6 +110,11 @@ def _figures(event: Progress) -> dict[str, float]:
     """What may not fall: percentages, and what is stored of headers and filter headers."""
     figures = {f"percentage of {event.phase}": event.percent, "percentage of all": event.overall}
     return figures | ({f"count of {event.phase}": event.done} if event.phase in GROWING else {})
+
+
+def _rolls_back(event: Event) -> bool:
+    """Whether it tells that stored data was rolled back."""
+    return isinstance(event, Rewound) or (isinstance(event, Warned) and event.code == "filter-headers-dropped")
 
 
 def _begins_walk(event: Event) -> bool:
