@@ -113,8 +113,10 @@ class _Walk:
         """Ask each about the stored tip, at once; who has something goes into the result, who has not agrees.
 
         In a race nobody has agreed so far, and the first answer is enough. Then two peers have all the time that a slow
-        world takes, and the others make room early, for they may be as mute as they seem.
+        world takes, and the others make room early, for they may be as mute as they seem. They are asked about the
+        stored tip alone: who agrees with another peer's branch does not agree with what is stored.
         """
+        self._choice.begin()
         news: list[Peer] = []
         patient = peers[:2] if race else []
         within = 2 * self._work.limits.idle_timeout if race else MAX_TIMEOUTS * self._desk.patience.timeout

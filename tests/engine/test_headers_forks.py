@@ -102,6 +102,17 @@ async def test_the_first_seen_of_two_equal_branches_stays(store: Store, autojump
     assert on.work.live.elsewhere == {on.peers[1]}
 
 
+async def test_all_who_are_on_another_branch_are_known_to_be(store: Store, autojump_clock: MockClock) -> None:
+    """Agreeing with the branch of the one who was followed last is no agreement with the stored tip."""
+    on = bench(
+        store, Serving(trunk()), Serving(lighter()), Serving(lighter()), Serving(trunk()), config=Config(REGTEST)
+    )
+    await download_headers(on.work)
+    assert store.marks.tip_hash == trunk().tip_hash
+    assert on.work.live.elsewhere == {on.peers[1], on.peers[2]}
+    assert on.pool.faults == {}
+
+
 async def test_a_long_branch_is_fetched_twice(
     store: Store, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

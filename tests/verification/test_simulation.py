@@ -119,6 +119,16 @@ FOUND = {
         ),
         (Happening("dark", "mnlist", 0.288, 30, 1), Happening("reorg", "cfheaders", 0.0, 20, 2)),
     ),
+    "a peer on the branch of another that was asked about that branch only": Plan(
+        588, 0, 24, False, False, (), 0,
+        (PeerPlan(0.11, 0.13), PeerPlan(0.18, 0.15), PeerPlan(0.03, 0.05, "lying", "wrong-pow")),
+        (
+            Happening("watch", "blocks", 2.91, 0, 2),
+            Happening("clock-jump", "blocks", 2.19, 45, 2),
+            Happening("reorg", "headers", 0.0, 1, 1),
+            Happening("dark", "blocks", 0.3, 30),
+        ),
+    ),
 }  # fmt: skip
 """What broke a law once, made as small as it gets."""
 
