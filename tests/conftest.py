@@ -18,12 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from phasegate.consensus.codec import Reader, u32
 from phasegate.consensus.params import REGTEST, Network, network
 from phasegate.consensus.x11 import x11_many
 
 pytest_plugins = ("tests.simulated_world", "tests.faulty_disk")
+
+settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
+settings.load_profile("unhurried")
 
 LOOK_UPS = ("socket.getaddrinfo", "socket.gethostbyname")
 LOCAL_NAMES = ("localhost", "", None)
