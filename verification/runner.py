@@ -97,13 +97,18 @@ def _collected(
 
 @contextmanager
 def _processes(jobs: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes that end with this one, however it ends; and at once when the user has had enough."""
+    """Processes that end with this one, however it ends; and at once when the user has had enough.
+
+    Other children of whoever embeds this are not touched.
+    """
+    others = active_children()
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=begin) as processes:
         try:
             yield processes
         except BaseException:
             for child in active_children():
-                child.terminate()
+                if child not in others:
+                    child.terminate()
             raise
 
 

@@ -59,7 +59,7 @@ class Choice:
         return self._tip
 
     def begin(self) -> None:
-        """Another peer is followed: what the one before told is forgotten."""
+        """Others are asked, or another one is followed: what the one before told is forgotten."""
         self.branch, self._stale, self._shared = None, 0, -1
 
     def locator(self) -> list[bytes]:

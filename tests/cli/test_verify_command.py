@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 from collections import Counter
 from itertools import islice
 from pathlib import Path
@@ -163,6 +165,20 @@ def test_a_file_that_cannot_be_written_is_one_line(asked: list[Wanted], tmp_path
     assert result.exit_code == 2
     assert result.stderr == f"phasegate verify: cannot write {tmp_path}/nowhere/x.xml: No such file or directory\n"
     assert asked == []
+
+
+@pytest.mark.parametrize("words", [(), ("--scenarios",)])
+def test_being_terminated_ends_the_run_as_ctrl_c_does(monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]) -> None:
+    """So that its processes are ended too, and not left behind; afterwards the signal means what it meant."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    def terminated(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(runner, "run", terminated)
+    monkeypatch.setattr("phasegate.cli.verify.show_scenarios", terminated)
+    assert command(*words).exit_code == 130
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_options_that_do_not_go_together_are_refused(asked: list[Wanted], tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from xml.etree import ElementTree
 
 import attrs
@@ -163,3 +164,25 @@ def test_real_processes_give_the_same_report_in_any_number() -> None:
         assert report.violations == ()
     for part in (Part.CHART, Part.SIMULATION):
         assert one.counts(part) == two.counts(part)
+
+
+@attrs.define(eq=False)
+class Child:
+    """A process, as far as it can be ended."""
+
+    ended: bool = False
+
+    def terminate(self) -> None:
+        self.ended = True
+
+
+def test_who_has_had_enough_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processes of the run are ended at once; other children of the same parent go on."""
+    bystander, own = Child(), Child()
+    children = [bystander]
+    monkeypatch.setattr(runner, "ProcessPoolExecutor", Inline)
+    monkeypatch.setattr(runner, "active_children", lambda: list(children))
+    with suppress(KeyboardInterrupt), runner._processes(1):
+        children.append(own)
+        raise KeyboardInterrupt
+    assert (own.ended, bystander.ended) == (True, False)
