@@ -11,9 +11,12 @@ import ctypes
 
 import x11_hash as _package
 
-_kernel = ctypes.CDLL(_package.__file__).x11_hash
-_kernel.argtypes = (ctypes.c_char_p, ctypes.c_char_p)
-_kernel.restype = None
+from phasegate.consensus.compiled import worth_compiling
+
+kernel = ctypes.CDLL(_package.__file__).x11_hash
+"""The C function itself, for `x11_kernel`."""
+kernel.argtypes = (ctypes.c_char_p, ctypes.c_char_p)
+kernel.restype = None
 
 HEADER_SIZE = 80
 
@@ -27,14 +30,30 @@ def x11(header: bytes) -> bytes:
     if len(header) != HEADER_SIZE:
         raise ValueError(f"a header has {HEADER_SIZE} bytes, not {len(header)}")
     out = ctypes.create_string_buffer(32)
-    _kernel(header, out)
+    kernel(header, out)
     return out.raw
 
 
 def x11_many(headers: bytes) -> bytes:
-    """X11 of each of `n` concatenated 80-byte headers: `32 * n` bytes in wire order."""
-    if len(headers) % HEADER_SIZE:
+    """X11 of each of `n` concatenated 80-byte headers: `32 * n` bytes in wire order.
+
+    Many are hashed in one call that releases the GIL once. Threads share nothing.
+
+    Raises:
+        ValueError: `headers` is not whole headers.
+    """
+    count, rest = divmod(len(headers), HEADER_SIZE)
+    if rest:
         raise ValueError(f"{len(headers)} bytes are no whole number of {HEADER_SIZE}-byte headers")
+    if not worth_compiling(count):
+        return x11_each(headers)
+    from phasegate.consensus.x11_kernel import hash_many
+
+    return hash_many(headers)
+
+
+def x11_each(headers: bytes) -> bytes:
+    """As `x11_many`, header by header."""
     return b"".join([x11(headers[i : i + HEADER_SIZE]) for i in range(0, len(headers), HEADER_SIZE)])
 
 
