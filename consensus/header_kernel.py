@@ -9,6 +9,11 @@ small numbers: a limb times the longest timespan (14 bits) and a carry fits in 6
 division before the next limb. A limb is six whole bytes, which is how compact targets are cut. The bits above 2^256
 (limb 5 has 48 where 16 count) are masked where the rule wraps, and kept where it is wide.
 
+DarkGravityWave's mean divides 23 times, each time by one more. Where nothing wraps, only the remainders of those
+divisions matter: with `P` the mean times its divisor, a step is `P = P + target - r`, where `r` is `P + target` modulo
+the divisor, and that needs one small division, of the limbs folded by the powers of 2^48. Only where sums may pass
+2^256 is each step done as it is written.
+
 The work behind a header, 2^256 / (target + 1), needs no long division. A target is `mantissa * 2^shift`, so the
 quotient by the target alone is a division by 24 bits; and while the shift is at least 136 the quotient is smaller than
 2^shift, which makes the one more in the divisor matter only if the division left no remainder. Targets with a smaller
@@ -41,6 +46,12 @@ _LEAST_SHIFT = 17
 """In bytes."""
 _U0, _U1, _U16, _U32, _U48 = np.uint64(0), np.uint64(1), np.uint64(16), np.uint64(32), np.uint64(48)
 _LIMB, _TOP, _HALF = np.uint64((1 << 48) - 1), np.uint64(0xFFFF), np.uint64(0xFFFF)
+_POWERS = np.array([[pow(2, 48 * k, max(by, 1)) for k in range(LIMBS)] for by in range(26)], np.uint64)
+"""Of the base of the limbs, modulo each divisor of the mean."""
+_ROOM = np.uint64(1 << 11)
+"""Targets whose highest limb is below this (2^251) sum up to less than 2^256."""
+_SLACK = np.uint64(400)
+"""More divisors than all remainders of a mean (300) amount to, so that no difference is negative."""
 _TEN, _TIMESPAN = np.uint64(10), np.uint64(3600)
 _SHORTEST, _LONGEST, _LATE, _VERY_LATE = 1200, 10800, 600, 7200
 
@@ -139,18 +150,53 @@ def _compact(number: Limbs) -> int:
 
 
 @jit
-def _wave(times: Times, targets: Limbs, at: int, limit: Limbs, zero: Limbs, wide: bool, late: bool, mean: Limbs) -> int:
+def _step_by_step(targets: Limbs, at: int, wide: bool, mean: Limbs) -> None:
+    """The mean of the 24 targets before `at`, as it is written."""
+    for k in range(LIMBS):
+        mean[k] = targets[at - 1, k]
+    for i in range(2, _WINDOW + 1):
+        _scaled(mean, np.uint64(i), np.uint64(i + 1), targets[at - i], wide)
+
+
+@jit
+def _by_remainders(targets: Limbs, at: int, zero: Limbs, mean: Limbs) -> None:
+    """The same where nothing wraps, by what the divisions leave."""
+    for k in range(LIMBS):
+        mean[k] = targets[at - 1, k] << _U1
+    taken = _U0
+    for i in range(2, _WINDOW + 1):
+        divisor, folded = np.uint64(i + 1), _U0
+        for k in range(LIMBS):
+            mean[k] += targets[at - i, k]
+            folded += mean[k] * _POWERS[i + 1, k]
+        taken += (folded + divisor * _SLACK - taken) % divisor
+    borrow = taken
+    for k in range(LIMBS):
+        if borrow <= mean[k]:
+            mean[k] -= borrow
+            break
+        mean[k] += _LIMB + _U1 - borrow
+        borrow = _U1
+    _scaled(mean, _U1, np.uint64(_WINDOW + 1), zero, True)
+
+
+@jit
+def _wave(
+    times: Times, targets: Limbs, at: int, limit: Limbs, zero: Limbs, wide: bool, roomy: bool, late: bool, mean: Limbs
+) -> int:
     """The bits that DarkGravityWave demands of the header at `at`, before which there are 24 others at least."""
     after = times[at] - times[at - 1]
     if late and after > _VERY_LATE:
         return _compact(limit)
-    for k in range(LIMBS):
-        mean[k] = targets[at - 1, k]
     if late and after > _LATE:
+        for k in range(LIMBS):
+            mean[k] = targets[at - 1, k]
         _scaled(mean, _TEN, _U1, zero, False)
     else:
-        for i in range(2, _WINDOW + 1):
-            _scaled(mean, np.uint64(i), np.uint64(i + 1), targets[at - i], wide)
+        if wide or roomy:
+            _by_remainders(targets, at, zero, mean)
+        else:
+            _step_by_step(targets, at, wide, mean)
         span = min(max(times[at - 1] - times[at - _WINDOW], _SHORTEST), _LONGEST)
         _scaled(mean, np.uint64(span), _TIMESPAN, zero, wide)
     return _compact(limit) if _exceeds(mean, limit) else _compact(mean)
@@ -229,7 +275,9 @@ def judge(
     """
     known = len(times) - len(headers) // _WORDS
     zero, mean = np.zeros(LIMBS, np.uint64), np.zeros(LIMBS, np.uint64)
-    limit_bits = _compact(limit)
+    limit_bits, roomy = _compact(limit), True
+    for row in range(len(targets)):
+        roomy = roomy and targets[row, LIMBS - 1] < _ROOM
     for i in range(first, end):
         word, at = _WORDS * i, known + i
         for k in range(8):
@@ -240,7 +288,7 @@ def judge(
             return i
         if rule == LIMIT and bits != limit_bits:
             return i
-        if rule == WAVE and bits != _wave(times, targets, at, limit, zero, wide, late, mean):
+        if rule == WAVE and bits != _wave(times, targets, at, limit, zero, wide, roomy, late, mean):
             return i
         if (i >= timed and not _is_timely(times, at, min(at, _MEDIAN))) or times[at] > latest:
             return i
