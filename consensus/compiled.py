@@ -16,7 +16,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 MANY = 500
 """Items from which on a batch is a reason to load numba."""
-FEW = 16
+FEW = 8
 """Items below which a batch is not worth the call, even if numba is loaded."""
 
 

@@ -15,8 +15,10 @@ from __future__ import annotations
 from typing import ClassVar, Self
 
 import attrs
+import numpy as np
 
 from phasegate.consensus.codec import Reader, compact_size, u32
+from phasegate.consensus.compiled import worth_compiling
 from phasegate.consensus.faults import Fault, Malformed, PeerMisbehaved
 from phasegate.consensus.primitives import header_at
 from phasegate.consensus.x11 import HEADER_SIZE, x11
@@ -36,6 +38,7 @@ def _record_size(flags: int) -> int:
 
 
 _SIZES = tuple(_record_size(flags) for flags in range(64))
+_STEPS = tuple(1 + size for size in _SIZES)
 
 
 def max_headers2(version: int) -> int:
@@ -57,12 +60,27 @@ class Headers2(PlainMessage):
     def read(cls, r: Reader) -> Self:
         count = r.compact_size(MAX_COMPRESSED, "header count")
         start = r.pos
-        for _ in range(count):
-            _skip_record(r)
+        _skip_records(r, count)
         return cls(count, r.since(start))
 
     def to_bytes(self) -> bytes:
         return compact_size(self.count) + self.records
+
+
+def _skip_records(r: Reader, count: int) -> None:
+    """Skip `count` records by their flags alone; where they do not fit, the slow way names what is wrong."""
+    start, data, at = r.pos, r.take(r.left), 0
+    r.pos = start
+    try:
+        for _ in range(count):
+            at += _STEPS[data[at]]
+    except IndexError:
+        at = len(data) + 1
+    if at <= len(data):
+        r.pos = start + at
+        return
+    for _ in range(count):
+        _skip_record(r)
 
 
 def _skip_record(r: Reader) -> None:
@@ -76,30 +94,31 @@ class _Versions:
     """The most recently used versions (4 raw bytes each), newest first."""
 
     def __init__(self) -> None:
-        self._recent: list[bytes] = []
+        self.recent: list[bytes] = []
 
     def remember(self, version: bytes) -> None:
         """Put a version in front, even if it is there already: so does Core."""
-        self._recent = [version, *self._recent[: REMEMBERED - 1]]
+        self.recent = [version, *self.recent[: REMEMBERED - 1]]
 
     def at(self, place: int) -> bytes | None:
         """The version at `place` (1 is the newest), which moves to the front; None if there are not so many."""
-        if place > len(self._recent):
+        if place > len(self.recent):
             return None
-        version = self._recent.pop(place - 1)
-        self._recent.insert(0, version)
+        version = self.recent.pop(place - 1)
+        self.recent.insert(0, version)
         return version
 
     def place(self, version: bytes) -> int:
         """Where `version` stands first, 1 being the newest; 0 if it does not."""
-        return self._recent.index(version) + 1 if version in self._recent else 0
+        return self.recent.index(version) + 1 if version in self.recent else 0
 
 
 class Expansion:
     """The headers of one message, expanded piece by piece, each hashed once (about 11 µs): do it in a worker thread.
 
     Whoever expands knows all hashes, because a header is linked by the hash of the one before; they are handed out, so
-    that nobody needs to compute them again. The list of versions is this message's own.
+    that nobody needs to compute them again. The list of versions is this message's own. Many records are expanded by
+    compiled code (`compressed_kernel`), which does not hold the GIL; a few, and those that break a rule, in Python.
 
     Args:
         message: what to expand.
@@ -108,6 +127,7 @@ class Expansion:
     def __init__(self, message: Headers2) -> None:
         self._left = message.count
         self._done = 0
+        self._records = message.records
         self._reader = Reader(message.records, "headers2")
         self._versions = _Versions()
         self._last = self._last_hash = b""
@@ -123,6 +143,15 @@ class Expansion:
         Raises:
             PeerMisbehaved: BAD_COMPRESSED_HEADERS, when a record refers to something the message does not hold.
         """
+        count = min(count, self._left)
+        if not worth_compiling(count):
+            return self.take_plainly(count)
+        headers, hashes = self._take_compiled(count)
+        rest = self.take_plainly(count - len(hashes) // 32)
+        return headers + rest[0], hashes + rest[1]
+
+    def take_plainly(self, count: int) -> tuple[bytes, bytes]:
+        """As `take`, record by record."""
         headers, hashes = [], []
         for _ in range(min(count, self._left)):
             self._last = self._expand_record()
@@ -132,6 +161,26 @@ class Expansion:
             hashes.append(self._last_hash)
         self._left -= len(headers)
         return b"".join(headers), b"".join(hashes)
+
+    def _take_compiled(self, count: int) -> tuple[bytes, bytes]:
+        """The next `count` headers, or those up to the first that breaks a rule."""
+        from phasegate.p2p import compressed_kernel as kernel
+
+        headers = np.frombuffer(bytearray(self._last.ljust(HEADER_SIZE * (count + 1), b"\0")), np.uint8)
+        hashes = np.frombuffer(bytearray(self._last_hash.ljust(32 * (count + 1), b"\0")), np.uint8)
+        versions = np.frombuffer(bytearray(b"".join(self._versions.recent).ljust(4 * REMEMBERED, b"\0")), np.uint8)
+        records, known = np.frombuffer(self._records, np.uint8), len(self._versions.recent)
+        begun = self._done > 0
+        done, at, known = kernel.expand(records, self._reader.pos, begun, versions, known, headers, hashes)
+        self._reader.pos = at
+        self._done += done
+        self._left -= done
+        self._versions.recent = [versions[4 * i : 4 * i + 4].tobytes() for i in range(known)]
+        if done:
+            self._last = headers[HEADER_SIZE * done : HEADER_SIZE * (done + 1)].tobytes()
+            self._last_hash = hashes[32 * done : 32 * (done + 1)].tobytes()
+        made = headers[HEADER_SIZE : HEADER_SIZE * (done + 1)], hashes[32 : 32 * (done + 1)]
+        return made[0].tobytes(), made[1].tobytes()
 
     def _expand_record(self) -> bytes:
         r, last = self._reader, self._last
