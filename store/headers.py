@@ -9,14 +9,14 @@ from phasegate.store import chainlocks, filters, instantlocks, masternodes, quor
 from phasegate.store.changes import AppendHeaders, RollBack
 from phasegate.store.database import Session
 from phasegate.store.marks import ChainMarks
-from phasegate.store.segments import HASHES, HEADERS, append, cut, read_joined, split
+from phasegate.store.segments import HASHES, HEADERS, Stretch, append, cut, read_joined
 
 
 def append_headers(rows: Session, chain: ChainMarks, change: AppendHeaders) -> ChainMarks:
     """Apply `AppendHeaders`."""
     _refuse_unfit(chain, change)
-    append(rows, HEADERS, chain.base, change.start, split(change.raw, 80))
-    append(rows, HASHES, chain.base, change.start, split(change.hashes, 32))
+    append(rows, HEADERS, chain.base, change.start, Stretch(change.raw, 80))
+    append(rows, HASHES, chain.base, change.start, Stretch(change.hashes, 32))
     tip = change.start + len(change.raw) // 80 - 1
     return attrs.evolve(chain, tip=tip, tip_hash=change.hashes[-32:], work=change.work_after)
 

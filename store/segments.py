@@ -16,6 +16,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from typing import overload
 
 import attrs
 
@@ -51,6 +52,34 @@ def split(raw: bytes, width: int) -> list[bytes]:
     return [raw[i : i + width] for i in range(0, len(raw), width)]
 
 
+@attrs.frozen
+class Stretch(Sequence[bytes]):
+    """Items of one width in one piece of bytes: to all others a list of them, but none exists before it is asked for.
+
+    Args:
+        raw: the items, concatenated.
+        width: of each, in bytes.
+    """
+
+    raw: bytes
+    width: int
+
+    def __len__(self) -> int:
+        return len(self.raw) // self.width
+
+    @overload
+    def __getitem__(self, at: int) -> bytes: ...
+    @overload
+    def __getitem__(self, at: slice) -> Stretch: ...
+    def __getitem__(self, at: int | slice) -> bytes | Stretch:
+        places, width = range(len(self))[at], self.width
+        if isinstance(places, int):
+            return self.raw[places * width : (places + 1) * width]
+        if places.step != 1:
+            raise ValueError(f"a stretch is cut in steps of 1, not {places.step}")
+        return Stretch(self.raw[places.start * width : places.stop * width], width)
+
+
 def append(rows: Session, series: Series, base: int, start: int, items: Sequence[bytes]) -> None:
     """Add `items` from height `start` on, right above the contiguous part of the series."""
     end = start + len(items)
@@ -78,16 +107,15 @@ def _seal(rows: Session, series: Series, start: int, items: Sequence[bytes], hei
     older = _read_tail(rows, series, heights.start, min(start, heights.stop) - 1)
     for first in (heights.start, *range((heights.start // SPAN + 1) * SPAN, heights.stop, SPAN)):
         after = min((first // SPAN + 1) * SPAN, heights.stop)
-        piece = [older[h] for h in range(first, min(after, start))]
-        piece += items[max(first, start) - start : max(after, start) - start]
-        _write_segment(rows, series, first, piece)
+        below = [older[h] for h in range(first, min(after, start))]
+        above = items[max(first, start) - start : max(after, start) - start]
+        _write_segment(rows, series, range(first, after), _pack(series, below, above))
     rows.run("DELETE FROM tail WHERE series = ? AND height < ?", (series.number, heights.stop))
 
 
-def _write_segment(rows: Session, series: Series, start: int, items: Sequence[bytes]) -> None:
-    data = _pack(series, items)
-    crc = _crc(series, start, len(items), data)
-    rows.run("INSERT INTO segments VALUES(?, ?, ?, ?, ?)", (series.number, start, len(items), crc, data))
+def _write_segment(rows: Session, series: Series, heights: range, data: bytes) -> None:
+    crc = _crc(series, heights.start, len(heights), data)
+    rows.run("INSERT INTO segments VALUES(?, ?, ?, ?, ?)", (series.number, heights.start, len(heights), crc, data))
 
 
 def put_rows(rows: Session, series: Series, items: Iterable[tuple[int, bytes]]) -> None:
@@ -228,9 +256,9 @@ def _crc(series: Series, start: int, count: int, data: bytes) -> int:
     return zlib.crc32(data, zlib.crc32(struct.pack("<BII", series.number, start, count)))
 
 
-def _pack(series: Series, items: Sequence[bytes]) -> bytes:
-    lengths = b"" if series.width else struct.pack(f"<{len(items)}I", *map(len, items))
-    return lengths + b"".join(items)
+def _pack(series: Series, below: Sequence[bytes], above: Sequence[bytes]) -> bytes:
+    lengths = b"" if series.width else struct.pack(f"<{len(below) + len(above)}I", *map(len, (*below, *above)))
+    return b"".join((lengths, *below, *((above.raw,) if isinstance(above, Stretch) else above)))
 
 
 def _unpack(series: Series, start: int, count: int, data: bytes) -> list[bytes]:
