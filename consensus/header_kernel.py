@@ -129,8 +129,8 @@ def _scaled(number: Limbs, factor: Any, divisor: Any, addend: Limbs, wide: bool)
 
 
 @jit
-def _compact(number: Limbs) -> int:
-    """The compact form of a number that is not zero."""
+def _compact(number: Limbs) -> Any:
+    """The compact form of a number."""
     top = LIMBS - 1
     while top > 0 and number[top] == _U0:
         top -= 1
@@ -183,7 +183,7 @@ def _by_remainders(targets: Limbs, at: int, zero: Limbs, mean: Limbs) -> None:
 @jit
 def _wave(
     times: Times, targets: Limbs, at: int, limit: Limbs, zero: Limbs, wide: bool, roomy: bool, late: bool, mean: Limbs
-) -> int:
+) -> Any:
     """The bits that DarkGravityWave demands of the header at `at`, before which there are 24 others at least."""
     after = times[at] - times[at - 1]
     if late and after > _VERY_LATE:

@@ -7,6 +7,8 @@ which does. Every record is measured against the bytes that are left before it i
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,7 +30,7 @@ def _copy(source: Bytes, at: int, target: Bytes, to: int, count: int) -> int:
 
 
 @jit
-def _use_version(versions: Bytes, place: int) -> None:
+def _use_version(versions: Bytes, place: Any) -> None:
     """Move the version at `place` (1 is the first) to the front."""
     for i in range(4):
         moved = versions[4 * place - 4 + i]

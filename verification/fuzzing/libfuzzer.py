@@ -1,7 +1,7 @@
 """One target under libFuzzer, in a process of its own: run as a script, before anything of phasegate is imported.
 
-atheris rewrites modules while they are imported, so that each branch is counted. The compiled kernel of the filters is
-left as it is: numba could not compile what was rewritten. It checks its bounds instead.
+atheris rewrites modules while they are imported, so that each branch is counted. The compiled kernels are left
+as they are: numba could not compile what was rewritten. They check their bounds instead.
 """
 
 from __future__ import annotations
@@ -12,7 +12,13 @@ import traceback
 from pathlib import Path
 
 INSTRUMENTED = ("phasegate.consensus", "phasegate.p2p", "phasegate.engine")
-LEFT_ALONE = ("phasegate.consensus.filter_kernel", "phasegate.p2p.simnet")
+LEFT_ALONE = (
+    "phasegate.consensus.filter_kernel",
+    "phasegate.consensus.header_kernel",
+    "phasegate.consensus.x11_kernel",
+    "phasegate.p2p.compressed_kernel",
+    "phasegate.p2p.simnet",
+)
 
 
 def main(name: str, findings: str, arguments: list[str]) -> None:

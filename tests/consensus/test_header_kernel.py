@@ -1,0 +1,202 @@
+"""The compiled header rules against the plain ones: what passes, what it comes to, and what is said of the rest."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from phasegate.consensus import header_kernel as kernel
+from phasegate.consensus.chain_tip import CheckedHeaders
+from phasegate.consensus.compiled_headers import follow_compiled
+from phasegate.consensus.difficulty import compact_to_target, target_to_compact, work_of
+from phasegate.consensus.faults import PeerMisbehaved
+from phasegate.consensus.plain_headers import follow_plainly
+from phasegate.consensus.x11 import x11_each
+from phasegate.consensus.x11_kernel import hash_many
+from tests.consensus.worthless_chains import PLACES, Chain, grown, spoilt
+
+if TYPE_CHECKING:
+    from tests.consensus.conftest import HeaderFile
+
+Judged = CheckedHeaders | tuple[str, str]
+SEEDS = st.integers(0, 1 << 32)
+
+
+def plainly(chain: Chain) -> Judged:
+    try:
+        return follow_plainly(chain.network, chain.tip, chain.raw, chain.now, chain.hashes)
+    except PeerMisbehaved as error:
+        return error.fault.code, error.detail
+
+
+def compiled(chain: Chain) -> Judged:
+    try:
+        return follow_compiled(chain.network, chain.tip, chain.raw, chain.now, chain.hashes)
+    except PeerMisbehaved as error:
+        return error.fault.code, error.detail
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: f"{place[0].name}-{place[1]}")
+@pytest.mark.parametrize("pace", [0.05, 1.0, 6.0])
+def test_a_chain_that_keeps_the_rules_passes_both(place: tuple, pace: float) -> None:  # type: ignore[type-arg]
+    chain = grown(place, 80, round(pace * 100), pace)
+    assert isinstance(plainly(chain), CheckedHeaders)
+    assert compiled(chain) == plainly(chain)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from(PLACES), st.integers(1, 60), SEEDS, st.floats(0.01, 8), st.integers(0, 30))
+def test_both_say_the_same_of_a_chain_with_a_fault(
+    place: tuple,
+    count: int,
+    seed: int,
+    pace: float,
+    forgotten: int,  # type: ignore[type-arg]
+) -> None:
+    """Whatever is changed, and however little of the past is known."""
+    chain = spoilt(grown(place, count, seed, pace), seed)
+    chain = attrs.evolve(chain, tip=attrs.evolve(chain.tip, window=chain.tip.window[forgotten:]))
+    assert compiled(chain) == plainly(chain)
+
+
+def test_faults_of_every_kind_are_among_them() -> None:
+    found = {
+        compiled(spoilt(grown(place, 10, 1), 31 * at + seed)) for at, place in enumerate(PLACES) for seed in range(20)
+    }
+    kinds = {verdict[0] for verdict in found if isinstance(verdict, tuple)}
+    assert kinds == {
+        "bad-difficulty",
+        "bad-header-time",
+        "bad-header-version",
+        "bad-proof-of-work",
+        "broken-header-link",
+        "checkpoint-contradicted",
+        "header-from-the-future",
+    }
+
+
+def test_real_headers_pass_both_and_spoilt_ones_neither(header_files: list[HeaderFile]) -> None:
+    for file in header_files:
+        start = 23 if file.start else 0
+        whole = Chain(
+            file.network, file.tip_at(start), file.raw[80 * start + 80 :], file.hashes[32 * start + 32 :], 1 << 31
+        )
+        assert isinstance(compiled(whole), CheckedHeaders)
+        part = attrs.evolve(whole, raw=whole.raw[: 80 * 200], hashes=whole.hashes[: 32 * 200])
+        assert compiled(part) == plainly(part)
+        for seed in range(10):
+            assert compiled(spoilt(part, seed)) == plainly(spoilt(part, seed))
+        assert plainly(whole) == compiled(whole)
+
+
+def test_a_target_too_hard_for_the_compiled_rules_is_judged_plainly() -> None:
+    """Work of 2^120 a header, which takes a longer division."""
+    chain = grown(PLACES[3], 40, 3)
+    hard = attrs.evolve(chain.network, linked_until=1 << 30)
+    raw, last = bytearray(chain.raw), chain.tip.hash
+    hashes = b"".join((at + 1).to_bytes(32, "little") for at in range(40))
+    for at in range(40):
+        raw[80 * at + 4 : 80 * at + 36], last = last, hashes[32 * at : 32 * at + 32]
+        raw[80 * at + 72 : 80 * at + 76] = (0x12123456 if at == 20 else 0x1B123456).to_bytes(4, "little")
+    made = attrs.evolve(chain, network=hard, raw=bytes(raw), hashes=hashes)
+    verdict = compiled(made)
+    assert verdict == plainly(made)
+    assert isinstance(verdict, CheckedHeaders)
+    assert verdict.tip.work - made.tip.work == 39 * work_of(0x1B123456) + work_of(0x12123456)
+
+
+def limbs(number: int) -> kernel.Limbs:
+    return np.array([number >> 48 * place & (1 << 48) - 1 for place in range(kernel.LIMBS)], np.uint64)
+
+
+def whole(number: kernel.Limbs) -> int:
+    return sum(int(limb) << 48 * place for place, limb in enumerate(number))
+
+
+ANY_BITS = st.integers(0, (1 << 32) - 1) | st.builds(
+    lambda size, word: size << 24 | word, st.integers(0, 36), st.integers(0, (1 << 24) - 1)
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(ANY_BITS, min_size=20, max_size=20))
+def test_compact_bits_stand_for_the_same_targets(several: list[int]) -> None:
+    targets = np.ones((20, kernel.LIMBS), np.uint64)
+    kernel.read_targets(np.array(several, np.uint32), targets)
+    for bits, target in zip(several, targets, strict=True):
+        try:
+            assert whole(target) == compact_to_target(bits)
+        except ValueError:
+            assert whole(target) == 0
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(0, (1 << 256) - 1) | st.integers(0, 255).map(lambda by: (1 << by) - 1))
+def test_targets_have_the_same_compact_form(target: int) -> None:
+    assert kernel._compact(limbs(target)) == target_to_compact(target)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(20, 34), st.integers(1, 0x7FFFFF) | st.integers(0, 22).map(lambda by: 1 << by))
+def test_the_work_behind_bits_is_the_same(size: int, mantissa: int) -> None:
+    bits, digits = size << 24 | mantissa, np.zeros(kernel.DIGITS, np.int64)
+    try:
+        compact_to_target(bits)
+    except ValueError:
+        return
+    assert kernel._add_work(np.uint32(bits), digits)
+    assert sum(int(digit) << 32 * place for place, digit in enumerate(digits)) == work_of(bits)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(0, (1 << 251) - 1) | st.just((1 << 251) - 1), min_size=24, max_size=24))
+def test_the_mean_by_remainders_is_the_mean(numbers: list[int]) -> None:
+    """Also at the greatest targets that wrap nowhere."""
+    targets = np.array([limbs(number) for number in numbers], np.uint64)
+    slow, fast, zero = (np.zeros(kernel.LIMBS, np.uint64) for _ in range(3))
+    kernel._step_by_step(targets, 24, False, slow)
+    kernel._by_remainders(targets, 24, zero, fast)
+    mean = numbers[-1]
+    for i, number in enumerate(numbers[-2::-1], 2):
+        mean = (mean * i + number) // (i + 1)
+    assert whole(slow) == whole(fast) == mean
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 40])
+def test_many_hashes_are_those_of_each(count: int) -> None:
+    raw = random.Random(count).randbytes(80 * count)
+    assert hash_many(raw) == x11_each(raw)
+
+
+def test_threads_hash_side_by_side() -> None:
+    raws = [random.Random(seed).randbytes(80 * 60) for seed in range(4)]
+    made: dict[int, bytes] = {}
+    threads = [threading.Thread(target=lambda at=at: made.update({at: hash_many(raws[at])})) for at in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [made[at] for at in range(4)] == [x11_each(raw) for raw in raws]
+
+
+def test_small_batches_load_no_compiler() -> None:
+    """Short runs must not pay for it."""
+    code = """
+import sys
+from phasegate.consensus.x11 import x11_many
+from phasegate.p2p.compressed import Expansion, compress
+x11_many(bytes(80 * 100))
+Expansion(compress(bytes(80 * 20))).take(20)
+print("numba" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=100)
+    assert done.stdout.strip() == "False"
