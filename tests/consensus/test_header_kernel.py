@@ -22,7 +22,7 @@ from phasegate.consensus.faults import PeerMisbehaved
 from phasegate.consensus.plain_headers import follow_plainly
 from phasegate.consensus.x11 import x11_each
 from phasegate.consensus.x11_kernel import hash_many
-from tests.consensus.worthless_chains import PLACES, Chain, grown, spoilt
+from tests.consensus.worthless_chains import PLACES, Chain, Place, grown, spoilt
 
 if TYPE_CHECKING:
     from tests.consensus.conftest import HeaderFile
@@ -47,7 +47,7 @@ def compiled(chain: Chain) -> Judged:
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: f"{place[0].name}-{place[1]}")
 @pytest.mark.parametrize("pace", [0.05, 1.0, 6.0])
-def test_a_chain_that_keeps_the_rules_passes_both(place: tuple, pace: float) -> None:  # type: ignore[type-arg]
+def test_a_chain_that_keeps_the_rules_passes_both(place: Place, pace: float) -> None:
     chain = grown(place, 80, round(pace * 100), pace)
     assert isinstance(plainly(chain), CheckedHeaders)
     assert compiled(chain) == plainly(chain)
@@ -56,11 +56,11 @@ def test_a_chain_that_keeps_the_rules_passes_both(place: tuple, pace: float) -> 
 @settings(max_examples=100, deadline=None)
 @given(st.sampled_from(PLACES), st.integers(1, 60), SEEDS, st.floats(0.01, 8), st.integers(0, 30))
 def test_both_say_the_same_of_a_chain_with_a_fault(
-    place: tuple,
+    place: Place,
     count: int,
     seed: int,
     pace: float,
-    forgotten: int,  # type: ignore[type-arg]
+    forgotten: int,
 ) -> None:
     """Whatever is changed, and however little of the past is known."""
     chain = spoilt(grown(place, count, seed, pace), seed)

@@ -20,9 +20,11 @@ from phasegate.consensus.plain_headers import first_judged
 FORM = struct.Struct("<i32s32sIII")
 TIME, BITS = slice(68, 72), slice(72, 76)
 
+Place = tuple[Network, int]
+
 EASY_WAVE = attrs.evolve(DEVNET, dgw_height=0)
 """DarkGravityWave from the first block on, with products that wrap."""
-PLACES: list[tuple[Network, int]] = [
+PLACES: list[Place] = [
     (MAINNET, 0),
     (MAINNET, 572),
     (MAINNET, 107_980),
@@ -63,7 +65,7 @@ class Chain:
         return len(self.hashes) // 32
 
 
-def grown(place: tuple[Network, int], count: int, seed: int, pace: float = 1.0) -> Chain:
+def grown(place: Place, count: int, seed: int, pace: float = 1.0) -> Chain:
     """A chain of `count` headers, with times by the seed."""
     (chosen, height), rnd = place, random.Random(seed)
     tip = made_up_tip(chosen, height, rnd)
