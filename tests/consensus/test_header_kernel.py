@@ -6,7 +6,7 @@ import random
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
@@ -14,12 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from phasegate.consensus import compiled_headers
 from phasegate.consensus import header_kernel as kernel
 from phasegate.consensus.chain_tip import CheckedHeaders
 from phasegate.consensus.compiled_headers import follow_compiled
 from phasegate.consensus.difficulty import compact_to_target, target_to_compact, work_of
 from phasegate.consensus.faults import PeerMisbehaved
-from phasegate.consensus.plain_headers import follow_plainly
+from phasegate.consensus.plain_headers import Ground, follow_plainly, judge_plainly
 from phasegate.consensus.x11 import x11_each
 from phasegate.consensus.x11_kernel import hash_many
 from tests.consensus.worthless_chains import PLACES, Chain, Place, grown, spoilt
@@ -51,6 +52,22 @@ def test_a_chain_that_keeps_the_rules_passes_both(place: Place, pace: float) -> 
     chain = grown(place, 80, round(pace * 100), pace)
     assert isinstance(plainly(chain), CheckedHeaders)
     assert compiled(chain) == plainly(chain)
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: f"{place[0].name}-{place[1]}")
+def test_the_compiled_rules_leave_only_bitcoins_rule_and_first_blocks_to_the_plain_ones(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever else they refused would be judged rightly too, but slowly."""
+
+    def only_where_due(ground: Ground, height: int, *rest: Any) -> int:
+        assert compiled_headers._rule_at(ground, height + 1)[0] == compiled_headers._PLAIN
+        return judge_plainly(ground, height, *rest)
+
+    monkeypatch.setattr(compiled_headers, "judge_plainly", only_where_due)
+    for seed in range(8):
+        chain = grown(place, 80, seed)
+        assert isinstance(compiled(chain), CheckedHeaders)
 
 
 @settings(max_examples=100, deadline=None)

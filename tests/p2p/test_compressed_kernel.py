@@ -40,7 +40,7 @@ def taken(message: Headers2, pieces: list[int], *, plainly: bool) -> Outcome:
 
 
 def message_of(count: int, seed: int, announcement: bool) -> Headers2:
-    """Headers that need every kind of record."""
+    """Headers that need every kind of record, and more versions than are remembered."""
     rnd, raw, time = random.Random(seed), b"", 1_500_000_000
     for _ in range(count):
         time += rnd.choice((150, 150, -20, 40_000))
@@ -59,6 +59,7 @@ def test_both_expand_a_message_alike(count: int, seed: int, announcement: bool, 
     outcome = taken(message, pieces, plainly=False)
     assert outcome == taken(message, pieces, plainly=True)
     assert (len(outcome[0]), outcome[2]) == (80 * count, "")
+    assert Expansion(message)._take_compiled(count) == outcome[:2]
 
 
 @settings(max_examples=100, deadline=None)
