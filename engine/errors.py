@@ -56,7 +56,7 @@ class PeerGone(Exception):
 
 
 class Unfit(Exception):
-    """A peer does not have what it is asked for, and need not: no offence, and no reason to part; the text says what."""
+    """A peer does not have what it is asked for, and need not: no offence, no reason to part; the text says what."""
 
 
 def leaves(error: BaseException) -> list[BaseException]:
