@@ -3,8 +3,9 @@
 One question for headers needs the answer to the one before, so from one peer, one after the other, a thread hashes or a
 request is under way, seldom both. A known block (a built-in checkpoint, or one that the network's configuration names)
 breaks that chain: what follows it can be asked for at any time. So the way from the stored tip to the last known block
-that a peer claims to have is cut into ranges of about `header_span` headers, and `pipeline.in_order` does the rest:
-several ranges under way to each peer, so that all cores hash, stealing from who is slow, and a bound on memory.
+that a peer claims to have is cut into ranges of about `header_span` headers, and `pipeline.in_order` does the rest: it
+has ranges under way to all peers, to few peers several each, so that all cores hash, gives what a slow one keeps to
+another, and bounds the memory.
 
 A range is judged as it comes, as far as that goes without knowing what is below (`follow`); it has to end in the known
 block at its end, and a chain of hashes that does is the one that leads there. So whoever brings another is at fault.
@@ -45,6 +46,8 @@ LONGEST = 4
 """Spans that a range may have where no block is known in between; before a wider gap the ranges end."""
 COMMITTED = 8000
 """Headers that are stored in one transaction, or as many more as the last answer brings."""
+UNDER_WAY = 8
+"""Ranges under way to all peers together: more would keep no core busier, but the first one would be there later."""
 HEADER_BYTES = HEADER_SIZE + 32
 """Bytes that a header and its hash take in memory."""
 
@@ -109,9 +112,10 @@ class _Download:
 
     async def run(self) -> None:
         """Go as far as the farthest claim; when nobody is left who claimed that, as far as the next one."""
-        span, per_peer = self._work.limits.header_span, self._work.limits.in_flight["headers"]
+        limits = self._work.limits
         while ranges := self._plan():
             self._end, before = ranges[-1].end, len(self._unfit)
+            share = max(1, UNDER_WAY // len(self._peers()))
             try:
                 await in_order(
                     self._work,
@@ -119,9 +123,9 @@ class _Download:
                     ranges,
                     self._fetch,
                     self._store,
-                    per_peer=per_peer,
+                    per_peer=min(share, limits.in_flight["headers"]),
                     size=_size,
-                    expected=span * HEADER_BYTES,
+                    expected=limits.header_span * HEADER_BYTES,
                 )
             except Failure:
                 self._unfit.update(peer.address for peer in self._asked if peer.gone)
