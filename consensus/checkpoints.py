@@ -54,7 +54,12 @@ class Checkpoint:
 
 
 def checkpoints(network: Network) -> Mapping[int, Checkpoint]:
-    """The checkpoints of `network` by height, ascending; of a devnet its block 1."""
+    """The checkpoints of `network` by height, ascending, and its other known blocks; of a devnet its block 1."""
+    listed = _built_in(network)
+    return _with_known(listed, network.known_blocks) if network.known_blocks else listed
+
+
+def _built_in(network: Network) -> Mapping[int, Checkpoint]:
     if network.name in _LISTED:
         return _listed(network.name)
     if network.name == DEVNET.name:
@@ -63,6 +68,12 @@ def checkpoints(network: Network) -> Mapping[int, Checkpoint]:
 
 
 _NONE: Mapping[int, Checkpoint] = MappingProxyType({})
+
+
+def _with_known(listed: Mapping[int, Checkpoint], blocks: Mapping[int, bytes]) -> Mapping[int, Checkpoint]:
+    """Both, ascending; at the same height the built-in one stands."""
+    known = {height: Checkpoint(height, block_hash) for height, block_hash in blocks.items()} | dict(listed)
+    return MappingProxyType({height: known[height] for height in sorted(known)})
 
 
 @lru_cache(maxsize=2)
@@ -91,7 +102,8 @@ def _heights(name: str) -> tuple[int, ...]:
 def between(network: Network, first: int, last: int) -> Mapping[int, Checkpoint]:
     """The checkpoints at heights from `first` to `last`, both included."""
     known = checkpoints(network)
-    heights = _heights(network.name) if network.name in _LISTED else tuple(known)
+    fixed = network.name in _LISTED and not network.known_blocks
+    heights = _heights(network.name) if fixed else tuple(known)
     return {height: known[height] for height in heights[bisect_right(heights, first - 1) : bisect_right(heights, last)]}
 
 

@@ -10,10 +10,23 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from phasegate.consensus.faults import Fault
 from phasegate.engine.config import Address
 
 if TYPE_CHECKING:
     from phasegate.engine.peers import Peer
+
+OF_AN_ENCODER = frozenset(
+    {
+        Fault.BROKEN_HEADER_LINK,
+        Fault.BAD_PROOF_OF_WORK,
+        Fault.BAD_DIFFICULTY,
+        Fault.BAD_HEADER_TIME,
+        Fault.BAD_HEADER_VERSION,
+        Fault.HEADER_FROM_THE_FUTURE,
+    }
+)
+"""What honest headers seem to do wrong when their compression is wrong."""
 
 
 @attrs.define
@@ -34,6 +47,8 @@ class Compression:
         """`peer` has answered."""
         self._known.setdefault(peer.address, True)
 
-    def give_up(self, peer: Peer) -> None:
-        """Ask `peer` for plain headers from now on."""
+    def give_up(self, peer: Peer) -> bool:
+        """Ask `peer` for plain headers from now on; whether that is news, for several questions may find it at once."""
+        news = self._known.get(peer.address, True)
         self._known[peer.address] = False
+        return news

@@ -55,6 +55,10 @@ class PeerGone(Exception):
         self.detail = detail
 
 
+class Unfit(Exception):
+    """A peer does not have what it is asked for, and need not: no offence, no reason to part; the text says what."""
+
+
 def leaves(error: BaseException) -> list[BaseException]:
     """The single exceptions inside `error`, exception groups taken apart."""
     if isinstance(error, BaseExceptionGroup):

@@ -1,7 +1,8 @@
 """What a download holds in memory: results that wait for their turn, the one being applied, and those under way.
 
 What is under way is counted as large as the largest of the recent results, because an average is exceeded half of the
-time. Before there is any, nothing is known, and two are let in: they cannot exceed the limit and one result together.
+time. Before there is any, nothing is known but what the caller expects; if that is nothing either, two are let in: they
+cannot exceed the limit and one result together.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ class Holding(Generic[R]):
     Args:
         limit: bytes.
         size: the bytes that a result takes; None when nothing is to be counted.
+        expected: the bytes that each of the first results may take; 0 when nobody knows.
     """
 
-    def __init__(self, limit: int, size: Callable[[R], int] | None) -> None:
+    def __init__(self, limit: int, size: Callable[[R], int] | None, expected: int = 0) -> None:
         self._limit = limit
         self._size = size
+        self._expected = expected or limit // 2
         self._waiting: dict[int, int] = {}
         self._applying = 0
         self._recent: deque[int] = deque(maxlen=RECENT)
@@ -54,5 +57,5 @@ class Holding(Generic[R]):
         """Whether there is room for one more fetch beside the `under_way` ones."""
         if self._size is None:
             return True
-        expected = max(self._recent, default=self._limit // 2)
+        expected = max(self._recent, default=self._expected)
         return self.held + (under_way + 1) * expected <= self._limit

@@ -20,7 +20,7 @@ T = TypeVar("T", int, float)
 
 
 def _in_flight(given: Mapping[str, int]) -> Mapping[str, int]:
-    return _over({"headers": 1, "mnlist": 2, "cfheaders": 8, "filters": 8, "blocks": 8, "locks": 4}, given)
+    return _over({"headers": 4, "mnlist": 2, "cfheaders": 8, "filters": 8, "blocks": 8, "locks": 4}, given)
 
 
 def _concurrency(given: Mapping[str, int]) -> Mapping[str, int]:
@@ -49,7 +49,8 @@ class Limits:
     `batch` the items of one request (Core answers at most 2000 filter headers and 1000 filters). `window` caps the
     batches of a download that are under way or wait in memory for their turn to be stored, over all peers together;
     `hold_bytes` what those may take in memory. A batch that is under way for `steal_after`, and for twice
-    as long as others took, is asked of a second peer too, if one is idle; the first answer counts.
+    as long as others took, is asked of a second peer too, if one is idle; the first answer counts. Between known blocks
+    headers come in ranges of about `header_span`, `in_flight` of them from one peer; beyond, request after request.
 
     Patience. `idle_timeout` is how long a request may go without any sign of its answer, doubled up to `idle_cap` where
     silence is not one peer's alone; a connection is lost when a ping, sent each `ping_interval`, has no answer by the
@@ -103,6 +104,7 @@ class Limits:
     batch: Mapping[str, int] = attrs.field(factory=dict, converter=_batch)
     window: int = 16
     hold_bytes: int = 32 * MIB
+    header_span: int = 24_000
     steal_after: float = 5.0
 
     def __attrs_post_init__(self) -> None:

@@ -2,7 +2,8 @@
 
 `fetch(peer, job)` brings and verifies the result of one job, whichever order they come in. `apply(job, result)` is
 called for each job in the order given, one at a time. A job whose peer is lost, silent or caught lying goes back to the
-queue for the others; the peer is dropped or banned.
+queue for the others; the peer is dropped or banned. One that is unfit for its job is neither, and whether it is asked
+again is for `peers` to say.
 
 The lowest open job goes to an idle peer, as `staff` ranks them. None is given out that is `window` or more ahead of
 what has been applied, nor one for which `holding` sees no room. The job that all wait for is always let in.
@@ -32,7 +33,7 @@ import attrs
 import trio
 
 from phasegate.consensus.faults import PeerMisbehaved
-from phasegate.engine.errors import FailureKind, PeerGone
+from phasegate.engine.errors import FailureKind, PeerGone, Unfit
 from phasegate.engine.holding import Holding
 from phasegate.engine.peers import Peer
 from phasegate.engine.staff import Staff
@@ -60,17 +61,20 @@ async def in_order(
     *,
     per_peer: int,
     size: Callable[[R], int] | None = None,
+    expected: int = 0,
 ) -> None:
     """Do all `jobs`.
 
     Args:
         work: the workbench.
-        peers: who may be asked; a function is asked again whenever the pool has changed, so that newcomers join.
+        peers: who may be asked; a function is asked again whenever the pool has changed, so that newcomers join, and
+            when a peer was unfit, whom it must leave out then.
         jobs: in the order in which they are to be applied.
-        fetch: brings one verified result; may raise PeerGone or PeerMisbehaved.
+        fetch: brings one verified result; may raise PeerGone, PeerMisbehaved or Unfit.
         apply: stores one result.
         per_peer: jobs under way to one peer.
         size: the bytes that a result takes in memory; without it they are not counted.
+        expected: the bytes that a result may take, as long as there is none; 0: nobody knows.
 
     Raises:
         Failure: no peer of `peers` is left and jobs are not done, or too many were silent; or `peers` raised it at the
@@ -79,7 +83,8 @@ async def in_order(
     choose = peers if callable(peers) else lambda: peers
     with unwrapped():
         async with trio.open_nursery() as nursery:
-            line = _Line(work, Staff(work, choose, per_peer), jobs, fetch, nursery, size)
+            held = Holding(work.limits.hold_bytes, size, expected)
+            line = _Line(work, Staff(work, choose, per_peer), jobs, fetch, nursery, held)
             if callable(peers):
                 nursery.start_soon(line.follow)
             for index, job in enumerate(jobs):
@@ -107,14 +112,14 @@ class _Line(Generic[J, R]):
         jobs: Sequence[J],
         fetch: Callable[[Peer, J], Awaitable[R]],
         nursery: trio.Nursery,
-        size: Callable[[R], int] | None,
+        held: Holding[R],
     ) -> None:
         self._work = work
         self._staff = staff
         self._jobs = jobs
         self._fetch = fetch
         self._nursery = nursery
-        self._held = Holding(work.limits.hold_bytes, size)
+        self._held = held
         self._open = list(range(len(jobs)))
         self._under_way: dict[int, list[_Fetch]] = {}
         self._results: dict[int, R] = {}
@@ -220,6 +225,8 @@ class _Line(Generic[J, R]):
             if gone.kind is FailureKind.PEER_SILENT and not self._is_done(fetch.index):
                 self._silent.setdefault(fetch.index, []).append(fetch.peer.address)
                 self._hopeless = self._hopeless or self._is_in_vain(fetch.index)
+        except Unfit:
+            self._staff.look_again()
         self._end(fetch)
 
     def _put(self, fetch: _Fetch, result: R) -> None:

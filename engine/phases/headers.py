@@ -9,8 +9,9 @@ for another, whatever height it announced; where there is no other, it is follow
 While a batch is verified the next one is already on its way, because one hash is enough to name it. Which chain is
 stored in the end, `headers_choice` decides.
 
-Before the first question the stored chain is held against the built-in checkpoints, and the headers below a base in
-mid-chain are fetched. When no peer follows the stored chain, it is the stored chain that is judged again.
+Before the first question the stored chain is held against the built-in checkpoints, the headers below a base in
+mid-chain are fetched, and what lies between known blocks is had from all peers at once (`headers_ranges`). When no peer
+follows the stored chain, it is the stored chain that is judged again.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
-from phasegate.consensus.faults import Fault, PeerMisbehaved
+from phasegate.consensus.faults import PeerMisbehaved
+from phasegate.engine.compression import OF_AN_ENCODER
 from phasegate.engine.errors import Failure, FailureKind, PeerGone
 from phasegate.engine.peers import Peer
 from phasegate.engine.phases.bootstrap import fetch_context
 from phasegate.engine.phases.headers_choice import Choice
+from phasegate.engine.phases.headers_ranges import download_ranges
 from phasegate.engine.phases.headers_requests import Batch, HeaderRequests
 from phasegate.engine.phases.headers_stored import StoredHeaders
 from phasegate.engine.requests import Desk
@@ -38,18 +41,6 @@ MAX_CRUMBS = 10
 MAX_TIMEOUTS = 4
 """Idle timeouts within which a question about the stored tip has its whole answer, however steadily that arrives."""
 
-OF_AN_ENCODER = frozenset(
-    {
-        Fault.BROKEN_HEADER_LINK,
-        Fault.BAD_PROOF_OF_WORK,
-        Fault.BAD_DIFFICULTY,
-        Fault.BAD_HEADER_TIME,
-        Fault.BAD_HEADER_VERSION,
-        Fault.HEADER_FROM_THE_FUTURE,
-    }
-)
-"""What honest headers seem to do wrong when their compression is wrong."""
-
 
 async def download_headers(work: Work) -> None:
     """The activity of the state `headers`."""
@@ -59,7 +50,7 @@ async def download_headers(work: Work) -> None:
     with work.desk("headers") as desk:
         requests = HeaderRequests(work, desk)
         await fetch_context(work, requests)
-        tip = await stored.tip_at(work.writer.marks.tip)
+        tip = await download_ranges(work, requests, await stored.tip_at(work.writer.marks.tip))
         await _Walk(work, desk, requests, Choice(work, desk, requests, tip)).run()
     if work.writer.marks.work < work.config.least_work:
         marks, least = work.writer.marks, work.config.least_work

@@ -52,6 +52,10 @@ class Batch:
         """Without its first `count` headers."""
         return attrs.evolve(self, raw=self.raw[count * HEADER_SIZE :], hashes=self.hashes[count * 32 :])
 
+    def first(self, count: int) -> Batch:
+        """Its first `count` headers at most."""
+        return attrs.evolve(self, raw=self.raw[: count * HEADER_SIZE], hashes=self.hashes[: count * 32])
+
     def pieces(self) -> list[tuple[bytes, bytes]]:
         """Headers and hashes in pieces that are judged in one go."""
         starts = range(0, len(self.raw) // HEADER_SIZE, PIECE)
@@ -109,15 +113,15 @@ class HeaderRequests:
         """Have a peer that never answered a `getheaders2` asked for plain headers; at once, if it is still there."""
         if self._compression.proven(peer):
             raise gone
-        self._compression.give_up(peer)
+        news = self._compression.give_up(peer)
         if gone.kind is not FailureKind.PEER_SILENT:
             raise gone
-        return True
+        return news
 
     def fall_back(self, peer: Peer, fault: PeerMisbehaved) -> None:
         """Ask `peer` for plain headers from now on, because its compressed ones broke a rule."""
-        self._compression.give_up(peer)
-        self._work.warn("headers2-unusable", f"peer {peer}: {fault}: asked for plain headers")
+        if self._compression.give_up(peer):
+            self._work.warn("headers2-unusable", f"peer {peer}: {fault}: asked for plain headers")
 
     async def header(self, peer: Peer, block_hash: bytes) -> bytes:
         """The one header of that hash, 80 bytes, whether or not it is on the peer's best chain.

@@ -152,3 +152,16 @@ def test_the_same_chain_passes_where_no_checkpoint_stands(forged: tuple[ChainTip
     """So it was the checkpoint that refused it."""
     tip = extend(attrs.evolve(EASY, name="forge"), genesis_tip(EASY), forged[1], FAR).tip
     assert (tip.height, tip.work) == (600, genesis_tip(EASY).work + 1200)
+
+
+def test_a_network_may_know_more_blocks() -> None:
+    """In any order, beside those that are built in, which stand where both know one; a chain begins at none of them."""
+    own = {1600: b"\1" * 32, 9: b"\2" * 32}
+    assert list(checkpoints(attrs.evolve(SIMNET, known_blocks=own))) == [9, 1600]
+    more = attrs.evolve(MAINNET, known_blocks={**own, 1500: b"\3" * 32})
+    assert list(between(more, 1, 1728)) == [9, 576, 1152, 1500, 1600, 1728]
+    assert checkpoints(more)[1500] == checkpoints(MAINNET)[1500]
+    with pytest.raises(PeerMisbehaved):
+        check_checkpoint(more, 9, bytes(32))
+    assert start_before(attrs.evolve(SIMNET, known_blocks=own), FAR) is None
+    assert list(between(MAINNET, 1, 1500)) == [576, 1152, 1500]

@@ -13,7 +13,7 @@ import trio.testing
 from phasegate.consensus.faults import Fault, PeerMisbehaved
 from phasegate.consensus.params import SIMNET
 from phasegate.consensus.x11 import HEADER_SIZE
-from phasegate.engine.config import Config
+from phasegate.engine.config import Address, Config
 from phasegate.engine.errors import Failure, FailureKind
 from phasegate.engine.peers import Peer
 from phasegate.engine.phases.headers import download_headers
@@ -45,6 +45,7 @@ class FakePeer(Peer):
     """A peer that answers each getheaders as its script says."""
 
     def __init__(self, ledger: Ledger, answer: Answer) -> None:
+        self.address = Address("peer", 1)
         self.ledger = ledger
         self.answer = answer
         self.gone = ""

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phasegate.consensus.faults import Fault, PeerMisbehaved
-from phasegate.engine.errors import Failure, FailureKind, PeerGone
+from phasegate.engine.errors import Failure, FailureKind, PeerGone, Unfit
+from phasegate.engine.holding import Holding
 from phasegate.engine.limits import MIB
 from phasegate.engine.work import unwrapped
 from tests.scripted_downloads import HOLD, WINDOW, Download, FakePeer, after, at_once, never, run, shuffled
@@ -175,6 +176,39 @@ async def test_a_liar_is_banned_and_nothing_of_it_is_applied(autojump_clock: tri
 HUNG_UP = PeerGone("a:1", FailureKind.PEER_LOST, "hung up")
 NO_ANSWER = PeerGone("a:1", FailureKind.PEER_SILENT, "no answer")
 LIE = PeerMisbehaved(Fault.BAD_FILTER, "height 2")
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("honest", [True, False])
+async def test_a_peer_that_is_unfit_is_left_out_and_stays(autojump_clock: trio.testing.MockClock, honest: bool) -> None:
+    """Its jobs are done by others; with nobody else the download fails, though there is a peer."""
+    left_out: list[FakePeer] = []
+
+    async def has_nothing(job: int) -> None:
+        await trio.sleep(1)
+        left_out.append(unfit)
+        raise Unfit(f"does not have {job}")
+
+    unfit, other = FakePeer("unfit", has_nothing), FakePeer("other", after(3))
+    staff = [unfit, other] if honest else [unfit]
+    download = Download(staff, range(9), choose=lambda: [peer for peer in staff if peer not in left_out])
+    if honest:
+        assert await download.run() == list(range(9))
+    else:
+        with pytest.raises(Failure):
+            await download.run()
+    assert len(unfit.jobs) == 2
+    assert (download.pool.ready, download.pool.dropped, download.pool.lied) == (staff, [], [])
+
+
+def test_what_the_first_results_may_take_can_be_told() -> None:
+    """Until there is one; without a word two are let in."""
+    told, untold = Holding[bytes](1000, len, 200), Holding[bytes](1000, len)
+    assert [told.has_room(under_way) for under_way in (4, 5)] == [True, False]
+    assert [untold.has_room(under_way) for under_way in (1, 2)] == [True, False]
+    for holding in (told, untold):
+        holding.put(0, bytes(300))
+        assert [holding.has_room(under_way) for under_way in (1, 2)] == [True, False]
 
 
 @pytest.mark.parametrize(
