@@ -7,14 +7,13 @@ end, never only up to the first match, so that the verdict "malformed" does not 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-F = TypeVar("F", bound=Callable[..., Any])
+from phasegate.consensus.compiled import jit
+
 Bytes = NDArray[np.uint8]
 Words = NDArray[np.uint64]
 Ints = NDArray[np.int64]
@@ -33,22 +32,12 @@ _I0, _I1, _I2, _I3 = (
 )
 
 
-def _jit(function: F) -> F:
-    cached: Any = numba.njit(nogil=True, cache=True)
-    fresh: Any = numba.njit(nogil=True)
-    try:
-        compiled: F = cached(function)
-    except RuntimeError:  # neither the package's folder nor the user's home can be written: compile once a process
-        compiled = fresh(function)
-    return compiled
-
-
-@_jit
+@jit
 def _rotate(x: np.uint64, by: int) -> np.uint64:
     return (x << np.uint64(by)) | (x >> np.uint64(64 - by))
 
 
-@_jit
+@jit
 def _round(v0: Any, v1: Any, v2: Any, v3: Any) -> Any:
     v0 += v1
     v2 += v3
@@ -63,7 +52,7 @@ def _round(v0: Any, v1: Any, v2: Any, v3: Any) -> Any:
     return v0, v1, v2, v3
 
 
-@_jit
+@jit
 def _siphash(k0: Any, k1: Any, words: Words, start: int, end: int) -> Any:
     v0, v1, v2, v3 = _I0 ^ k0, _I1 ^ k1, _I2 ^ k0, _I3 ^ k1
     for i in range(start, end):
@@ -77,7 +66,7 @@ def _siphash(k0: Any, k1: Any, words: Words, start: int, end: int) -> Any:
     return v0 ^ v1 ^ v2 ^ v3
 
 
-@_jit
+@jit
 def _high_product(a: Any, b: Any) -> Any:
     """The upper 64 bits of `a * b`."""
     a1, a0, b1, b0 = a >> _32, a & _LOW, b >> _32, b & _LOW
@@ -86,7 +75,7 @@ def _high_product(a: Any, b: Any) -> Any:
     return a1 * b1 + (middle >> _32) + (rest >> _32)
 
 
-@_jit
+@jit
 def _read_count(data: Bytes, start: int, end: int) -> Any:
     """The CompactSize at `start`: `(count, where the bits begin)`, or `(-1, 0)`."""
     if start >= end:
@@ -105,7 +94,7 @@ def _read_count(data: Bytes, start: int, end: int) -> Any:
     return count, start + 1 + width
 
 
-@_jit
+@jit
 def _scan(data: Bytes, start: int, end: int, count: int, wanted: Words) -> int:
     """Decode `count` deltas from the bits in `data[start:end]`, merging with the sorted `wanted` values."""
     limit = np.uint64(count) * _M
@@ -138,7 +127,7 @@ def _scan(data: Bytes, start: int, end: int, count: int, wanted: Words) -> int:
     return verdict
 
 
-@_jit
+@jit
 def match_all(keys: Words, data: Bytes, offsets: Ints, words: Words, word_offsets: Ints, verdicts: Verdicts) -> None:
     """Judge each filter.
 
