@@ -108,7 +108,9 @@ class RawBlock:
     def transaction(self, position: int) -> Transaction:
         """The transaction at `position`."""
         start, end = self.layout.starts[position : position + 2]
-        return Transaction.from_bytes(self.raw[start:end])
+        tx = Transaction.from_bytes(self.raw[start:end])
+        tx.__dict__["txid"] = dsha(self.raw[start:end])  # what parses encodes to the same bytes
+        return tx
 
     @cached_property
     def block(self) -> Block:

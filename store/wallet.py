@@ -124,7 +124,7 @@ def record_block(rows: Session, chain: ChainMarks, change: RecordBlock) -> None:
         raise ValueError(f"findings of block {findings.height} do not fit block {height} of {chain.base}..{chain.tip}")
     before = {tx.txid: tx for tx in transactions(rows, at=height)}
     touched = {tx.txid for tx in findings.transactions} | before.keys() | _spenders(rows, findings)
-    _record_coins(rows, findings)
+    touched -= _record_coins(rows, findings)
     rows.many(
         "INSERT OR IGNORE INTO transactions(txid, height, position) VALUES(?, ?, ?)",
         ((tx.txid, height, tx.position) for tx in findings.transactions),
@@ -159,21 +159,20 @@ _FORGET_ITS_INPUTS = """DELETE FROM transaction_inputs
     WHERE spender = ?1 AND NOT EXISTS (SELECT 1 FROM transactions WHERE txid = ?1)"""
 
 
-def _record_coins(rows: Session, findings: BlockFindings) -> None:
+def _record_coins(rows: Session, findings: BlockFindings) -> set[bytes]:
+    """Who made coins that are there now."""
     scripts = {coin.script for coin in findings.created}
     watched = {script for script in scripts if rows.run("SELECT 1 FROM watch WHERE script = ?", (script,))}
+    made = [coin for coin in findings.created if coin.script in watched]
     rows.many(
         "INSERT OR IGNORE INTO coins VALUES(?, ?, ?, ?, ?, NULL, NULL)",
-        (
-            (coin.outpoint.txid, coin.outpoint.index, coin.value, coin.script, coin.height)
-            for coin in findings.created
-            if coin.script in watched
-        ),
+        ((coin.outpoint.txid, coin.outpoint.index, coin.value, coin.script, coin.height) for coin in made),
     )
     rows.many(
         "UPDATE coins SET spent_by = ?, spent_height = ? WHERE txid = ? AND position = ?",
         ((txid, findings.height, spent.txid, spent.index) for spent, txid in findings.spent),
     )
+    return {coin.outpoint.txid for coin in made}
 
 
 def _renew(rows: Session, tx: StoredTransaction) -> None:
