@@ -2,20 +2,25 @@
 
 A light client asks for a block because its filter matched. Only outputs to watched scripts become coins, and only
 spends of known coins are seen, so blocks are scanned in ascending order of height.
+
+Both doors take a block as objects, of which every transaction is looked at, or as bytes (`raw_blocks`), of which with a
+sieve only those are made into objects that may concern what is watched. What comes out is the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
+from typing import TYPE_CHECKING
 
 import attrs
 
 from phasegate.consensus.faults import Fault, PeerMisbehaved
 from phasegate.consensus.merkle import merkle_root
 from phasegate.consensus.primitives import Block, OutPoint, Transaction
+from phasegate.consensus.raw_blocks import RawBlock
 
-MAX_MONEY = 21_000_000 * 100_000_000
-"""Duffs; no transaction pays more [Core consensus/amount.h]."""
+if TYPE_CHECKING:
+    from phasegate.consensus.sieve import Sieve
 
 
 @attrs.frozen
@@ -63,7 +68,7 @@ class BlockFindings:
     spent: tuple[tuple[OutPoint, bytes], ...] = ()
 
 
-def check_block(block: Block, header_hash: bytes) -> None:
+def check_block(block: Block | RawBlock, header_hash: bytes) -> None:
     """Prove that `block` is the whole block whose header hashes to `header_hash` (32 bytes, wire order).
 
     Raises:
@@ -74,21 +79,22 @@ def check_block(block: Block, header_hash: bytes) -> None:
     name = header_hash[::-1].hex()
     if block.hash != header_hash:
         raise PeerMisbehaved(Fault.UNFITTING_REPLY, f"block {block.hash[::-1].hex()} instead of {name}")
-    root, mutated = merkle_root([tx.txid for tx in block.transactions])
-    if root != block.header.merkle_root:
+    root, mutated = merkle_root(block.txids)
+    if root != block.merkle_root:
         raise PeerMisbehaved(Fault.BAD_BLOCK_MERKLE_ROOT, f"block {name}: the transactions miss the merkle root")
     if mutated:
         raise PeerMisbehaved(Fault.MUTATED_BLOCK, f"block {name}: transactions are doubled")
-    if not all(map(_is_affordable, block.transactions)):
+    if not block.is_affordable:
         raise PeerMisbehaved(Fault.BAD_TRANSACTION, f"block {name}: a transaction pays an impossible amount")
 
 
-def _is_affordable(tx: Transaction) -> bool:
-    """Whether no output, nor their sum, is negative or more than all money [Core consensus/tx_check.cpp]."""
-    return all(out.value >= 0 for out in tx.outputs) and sum(out.value for out in tx.outputs) <= MAX_MONEY
-
-
-def scan_block(block: Block, height: int, scripts: Set[bytes], coins: Mapping[OutPoint, Coin]) -> BlockFindings:
+def scan_block(
+    block: Block | RawBlock,
+    height: int,
+    scripts: Set[bytes],
+    coins: Mapping[OutPoint, Coin],
+    sieve: Sieve | None = None,
+) -> BlockFindings:
     """What `block` does to the watched `scripts`.
 
     Args:
@@ -96,10 +102,16 @@ def scan_block(block: Block, height: int, scripts: Set[bytes], coins: Mapping[Ou
         height: of the block.
         scripts: what is watched.
         coins: unspent outputs to watched scripts from blocks before this one; not changed.
+        sieve: knows at least `scripts` and `coins`, and learns the coins that are found; without one, or for a block
+            that is no bytes, every transaction is looked at.
     """
     scan = _Scan(height, scripts, coins)
-    for position, tx in enumerate(block.transactions):
-        scan.add(position, tx)
+    if sieve is None or isinstance(block, Block):
+        for position, tx in enumerate(block.transactions):
+            scan.add(position, tx)
+    else:
+        for position in sieve.touched(block):
+            sieve.add(scan.add(position, block.transaction(position)))
     return BlockFindings(height, tuple(scan.transactions), tuple(scan.created.values()), tuple(scan.spent.items()))
 
 
@@ -112,7 +124,8 @@ class _Scan:
         self.created: dict[OutPoint, Coin] = {}
         self.spent: dict[OutPoint, bytes] = {}
 
-    def add(self, position: int, tx: Transaction) -> None:
+    def add(self, position: int, tx: Transaction) -> list[OutPoint]:
+        """Look at `tx`; the coins that it makes."""
         sent = [coin for txin in tx.inputs if (coin := self._known(txin.prevout)) is not None]
         self.spent.update({coin.outpoint: tx.txid for coin in sent})
         received = [
@@ -124,6 +137,7 @@ class _Scan:
         if touched := {coin.script for coin in (*sent, *received)}:
             values = _sum(received), _sum(sent), _inputs(tx)
             self.transactions.append(FoundTransaction(tx.txid, position, tuple(sorted(touched)), *values))
+        return [coin.outpoint for coin in received]
 
     def _known(self, outpoint: OutPoint) -> Coin | None:
         if outpoint in self.spent:

@@ -17,6 +17,8 @@ from phasegate.consensus.x11 import HEADER_SIZE, x11
 MAX_BLOCK_SIZE = 2_000_000
 MAX_EXTRA_PAYLOAD = 10_000
 COINBASE, QUORUM_COMMITMENT = 5, 6
+MAX_MONEY = 21_000_000 * 100_000_000
+"""Duffs; no transaction pays more [Core consensus/amount.h]."""
 
 
 @attrs.frozen
@@ -180,6 +182,26 @@ class Block:
     def hash(self) -> bytes:
         """The block id: X11 of the header, wire order."""
         return x11(self.header.to_bytes())
+
+    @property
+    def merkle_root(self) -> bytes:
+        """The root that the header states, wire order."""
+        return self.header.merkle_root
+
+    @property
+    def txids(self) -> list[bytes]:
+        """The ids of all transactions, wire order."""
+        return [tx.txid for tx in self.transactions]
+
+    @property
+    def is_affordable(self) -> bool:
+        """Whether all amounts can exist."""
+        return all(map(is_affordable, self.transactions))
+
+
+def is_affordable(tx: Transaction) -> bool:
+    """Whether no output, nor their sum, is negative or more than all money [Core consensus/tx_check.cpp]."""
+    return all(out.value >= 0 for out in tx.outputs) and sum(out.value for out in tx.outputs) <= MAX_MONEY
 
 
 @attrs.frozen

@@ -6,9 +6,8 @@ what that takes. What is refused here no node would ever take [Core consensus/tx
 
 from __future__ import annotations
 
-from phasegate.consensus.blocks import MAX_MONEY
 from phasegate.consensus.faults import Malformed
-from phasegate.consensus.primitives import COINBASE, Transaction
+from phasegate.consensus.primitives import COINBASE, MAX_MONEY, Transaction
 
 MAX_STANDARD, MIN_STANDARD = 100_000, 83
 """Bytes of a transaction that nodes relay, at most and at least [Core policy.h, *_STANDARD_TX_SIZE]."""

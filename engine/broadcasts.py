@@ -21,7 +21,8 @@ from contextlib import suppress
 import attrs
 import trio
 
-from phasegate.consensus.primitives import Block, Transaction
+from phasegate.consensus.primitives import Transaction
+from phasegate.consensus.raw_blocks import RawBlock
 from phasegate.engine.broadcast_keeping import Keeping, stored_as
 from phasegate.engine.broadcast_relay import Relay
 from phasegate.engine.broadcast_stages import AT_ONCE, BroadcastStatus, OnItsWay, Stage
@@ -188,11 +189,11 @@ class Broadcasts:
 
     # -- what the chain says -------------------------------------------------------------------------------------
 
-    def found(self, block: Block, height: int) -> list[Change]:
+    def found(self, block: RawBlock, height: int) -> list[Change]:
         """What is to be stored, together with the rest that a block of the stored chain tells, before `searched`."""
         return [stored_as(entry, (height, block.hash)) for entry, rival in self._concerned(block) if rival is None]
 
-    def searched(self, block: Block, height: int) -> None:
+    def searched(self, block: RawBlock, height: int) -> None:
         """A block of the stored chain was read: note those of our transactions that are in it, or that it defeats."""
         for entry, rival in self._concerned(block):
             if rival is None:
@@ -203,7 +204,7 @@ class Broadcasts:
                 name = rival.txid[::-1].hex()
                 self._fail(entry, Stage.CONFLICTED, f"block {height} has {name}, which spends the same coin")
 
-    def _concerned(self, block: Block) -> Iterator[tuple[OnItsWay, Transaction | None]]:
+    def _concerned(self, block: RawBlock) -> Iterator[tuple[OnItsWay, Transaction | None]]:
         """Our transactions that `block` has, and those that it defeats, each of these with its rival."""
         waiting = self._open
         coins = {point: entry for entry in waiting for point in entry.spends}

@@ -20,7 +20,7 @@ T = TypeVar("T", int, float)
 
 
 def _in_flight(given: Mapping[str, int]) -> Mapping[str, int]:
-    return _over({"headers": 4, "mnlist": 2, "cfheaders": 8, "filters": 8, "blocks": 8, "locks": 4}, given)
+    return _over({"headers": 4, "mnlist": 2, "cfheaders": 8, "filters": 8, "blocks": 32, "locks": 4}, given)
 
 
 def _concurrency(given: Mapping[str, int]) -> Mapping[str, int]:
@@ -32,7 +32,7 @@ def _rate(given: Mapping[str, float]) -> Mapping[str, float]:
 
 
 def _batch(given: Mapping[str, int]) -> Mapping[str, int]:
-    return _over({"cfheaders": 2000, "filters": 1000, "blocks": 4}, given)
+    return _over({"cfheaders": 2000, "filters": 1000, "blocks": 16}, given)
 
 
 def _over(defaults: Mapping[str, T], given: Mapping[str, T]) -> Mapping[str, T]:
@@ -102,7 +102,7 @@ class Limits:
     concurrency: Mapping[str, int] = attrs.field(factory=dict, converter=_concurrency)
     rate: Mapping[str, float] = attrs.field(factory=dict, converter=_rate)
     batch: Mapping[str, int] = attrs.field(factory=dict, converter=_batch)
-    window: int = 16
+    window: int = 32
     hold_bytes: int = 32 * MIB
     header_span: int = 24_000
     steal_after: float = 5.0

@@ -142,8 +142,8 @@ class Locks:
 
         Of these only the highest waits: it stands for all below it.
         """
-        lock = _embedded(coinbase, store)
-        if not self._enabled or lock is None or lock.height <= (store.marks.chainlock or 0):
+        lock = _embedded(coinbase, store) if self._enabled else None
+        if lock is None:
             return
         waiting = self._embedded
         if waiting is not None and waiting in self.queue:
@@ -234,8 +234,18 @@ def _lock(message: ClSig | IsdLock) -> ChainLock | InstantLock:
 
 
 def _embedded(coinbase: Transaction, store: Store) -> ChainLock | None:
-    """The ChainLock in a coinbase of the stored chain, None where there is none or its block is not stored."""
+    """The ChainLock in a coinbase of the stored chain; None where there is none, or none above the newest stored one.
+
+    Where its block is not stored there is none either.
+    """
+    newest = store.marks.chainlock or 0
+
+    def hash_of_news(height: int) -> bytes:
+        if height <= newest:
+            raise LookupError(height)
+        return store.hash_at(height)
+
     if coinbase.type == COINBASE:
         with suppress(Malformed, LookupError):
-            return embedded_chainlock(CoinbasePayload.from_bytes(coinbase.payload), store.hash_at)
+            return embedded_chainlock(CoinbasePayload.from_bytes(coinbase.payload), hash_of_news)
     return None

@@ -218,10 +218,10 @@ class Ledger:
 
     def alive(self, request: Request) -> None:
         """A sign of life for `request`, and for what its desk sent to that peer later: the peer is on its way there."""
-        line = self._open.get(request.peer, deque())
+        line, now = self._open.get(request.peer, deque()), trio.current_time()
         for other in islice(line, line.index(request) if request in line else len(line), None):
             if other.desk is request.desk:
-                other.touch(trio.current_time())
+                other.touch(now)
 
     def deliver(self, peer: Peer, message: Message) -> bool:
         """Give a peer's message to the request it answers, or count it as late; False when nobody asked for it.

@@ -10,6 +10,7 @@ import attrs
 from phasegate.consensus.codec import Reader, compact_size, i32, u32, u64
 from phasegate.consensus.faults import Malformed
 from phasegate.consensus.primitives import MAX_BLOCK_SIZE, Block, BlockHeader, Transaction
+from phasegate.consensus.raw_blocks import RawBlock, raw_block
 from phasegate.consensus.x11 import HEADER_SIZE
 from phasegate.p2p.messages_base import PlainMessage, counted, encode_each, hashes, packed
 
@@ -177,19 +178,24 @@ class TxMessage(PlainMessage):
 
 @attrs.frozen
 class BlockMessage(PlainMessage):
-    """One block of at most 2,000,000 bytes."""
+    """One block of at most 2,000,000 bytes, kept as it came."""
 
     command: ClassVar[str] = "block"
     max_payload: ClassVar[int] = MAX_BLOCK_SIZE
 
-    block: Block
+    body: RawBlock = attrs.field(converter=raw_block)
 
     @classmethod
     def read(cls, r: Reader) -> Self:
-        return cls(Block.parse(r))
+        return cls(RawBlock.parse(r))
 
     def to_bytes(self) -> bytes:
-        return self.block.to_bytes()
+        return self.body.raw
+
+    @property
+    def block(self) -> Block:
+        """The block as objects, made at the first look."""
+        return self.body.block
 
 
 @attrs.frozen

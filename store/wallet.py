@@ -123,7 +123,8 @@ def record_block(rows: Session, chain: ChainMarks, change: RecordBlock) -> None:
     if findings.height != height or not chain.base <= height <= chain.tip:
         raise ValueError(f"findings of block {findings.height} do not fit block {height} of {chain.base}..{chain.tip}")
     before = {tx.txid: tx for tx in transactions(rows, at=height)}
-    _record_coins(rows, findings)
+    touched = {tx.txid for tx in findings.transactions} | before.keys() | _spenders(rows, findings)
+    touched -= _record_coins(rows, findings)
     rows.many(
         "INSERT OR IGNORE INTO transactions(txid, height, position) VALUES(?, ?, ?)",
         ((tx.txid, height, tx.position) for tx in findings.transactions),
@@ -132,27 +133,46 @@ def record_block(rows: Session, chain: ChainMarks, change: RecordBlock) -> None:
         "INSERT OR IGNORE INTO transaction_inputs VALUES(?, ?, ?)",
         ((tx.txid, spent.txid, spent.index) for tx in findings.transactions for spent in tx.inputs),
     )
-    _forget_coinless(rows)
-    for tx in transactions(rows, at=height):
+    _forget_coinless_of(rows, touched)
+    for tx in transactions(rows, at=height) if before else ():
         if before.get(tx.txid, tx) != tx:
             _renew(rows, tx)
     rows.run("UPDATE matches SET recorded = 1 WHERE height = ?", (height,))
 
 
-def _record_coins(rows: Session, findings: BlockFindings) -> None:
-    watched = {script for (script,) in rows.run("SELECT script FROM watch")}
+def _spenders(rows: Session, findings: BlockFindings) -> set[bytes]:
+    """Who spends, as is known so far, the coins that are spent by `findings`."""
+    sql = "SELECT spent_by FROM coins WHERE txid = ? AND position = ? AND spent_by IS NOT NULL"
+    return {txid for spent, _ in findings.spent for (txid,) in rows.run(sql, (spent.txid, spent.index))}
+
+
+def _forget_coinless_of(rows: Session, txids: Iterable[bytes]) -> None:
+    """As `_forget_coinless`, of these transactions: all that can have become so, however many others there are."""
+    for txid in txids:
+        rows.run(_FORGET_IF_COINLESS, (txid,))
+        rows.run(_FORGET_ITS_INPUTS, (txid,))
+
+
+_FORGET_IF_COINLESS = """DELETE FROM transactions WHERE txid = ?1
+    AND NOT EXISTS (SELECT 1 FROM coins WHERE txid = ?1) AND NOT EXISTS (SELECT 1 FROM coins WHERE spent_by = ?1)"""
+_FORGET_ITS_INPUTS = """DELETE FROM transaction_inputs
+    WHERE spender = ?1 AND NOT EXISTS (SELECT 1 FROM transactions WHERE txid = ?1)"""
+
+
+def _record_coins(rows: Session, findings: BlockFindings) -> set[bytes]:
+    """Who made coins that are there now."""
+    scripts = {coin.script for coin in findings.created}
+    watched = {script for script in scripts if rows.run("SELECT 1 FROM watch WHERE script = ?", (script,))}
+    made = [coin for coin in findings.created if coin.script in watched]
     rows.many(
         "INSERT OR IGNORE INTO coins VALUES(?, ?, ?, ?, ?, NULL, NULL)",
-        (
-            (coin.outpoint.txid, coin.outpoint.index, coin.value, coin.script, coin.height)
-            for coin in findings.created
-            if coin.script in watched
-        ),
+        ((coin.outpoint.txid, coin.outpoint.index, coin.value, coin.script, coin.height) for coin in made),
     )
     rows.many(
         "UPDATE coins SET spent_by = ?, spent_height = ? WHERE txid = ? AND position = ?",
         ((txid, findings.height, spent.txid, spent.index) for spent, txid in findings.spent),
     )
+    return {coin.outpoint.txid for coin in made}
 
 
 def _renew(rows: Session, tx: StoredTransaction) -> None:
@@ -212,11 +232,15 @@ _UNSPENT = """SELECT w.script, coalesce(c.value, 0) FROM watch AS w
 
 def transactions(rows: Session, after: int = 0, at: int | None = None) -> list[StoredTransaction]:
     """The found transactions with a row id above `after`, in the chain's order; `at`: of one height only."""
+    chosen, bound = (_AFTER, after) if at is None else (_AT, at)
+    found = rows.run(chosen.transactions, (bound,))
+    if not found:
+        return []
     scripts: dict[int, set[bytes]] = {}
-    for row_id, script in rows.run(_SCRIPTS, (after, at)):
+    for row_id, script in rows.run(chosen.scripts, (bound,)):
         scripts.setdefault(row_id, set()).add(script)
-    received, sent = (_summed(rows.run(amounts, (after, at))) for amounts in (_RECEIVED, _SENT))
-    locked: dict[bytes, int] = dict(rows.run(_CONTRADICTED, (after, at)) + rows.run(_LOCKED, (after, at)))
+    received, sent = (_summed(rows.run(amounts, (bound,))) for amounts in (chosen.received, chosen.sent))
+    locked: dict[bytes, int] = dict(rows.run(chosen.contradicted, (bound,)) + rows.run(chosen.locked, (bound,)))
     return [
         StoredTransaction(
             row_id,
@@ -228,22 +252,47 @@ def transactions(rows: Session, after: int = 0, at: int | None = None) -> list[S
             sent.get(txid, 0),
             bool(locked[txid]) if txid in locked else None,
         )
-        for row_id, txid, height, position in rows.run(_TRANSACTIONS, (after, at))
+        for row_id, txid, height, position in found
     ]
 
 
-_SCRIPTS = """WITH chosen AS (SELECT row_id, txid FROM transactions WHERE row_id > ?1 AND (?2 IS NULL OR height = ?2))
-    SELECT row_id, script FROM chosen JOIN coins USING(txid)
-    UNION SELECT row_id, script FROM chosen JOIN coins ON coins.spent_by = chosen.txid"""
+@attrs.frozen
+class _Chosen:
+    """The statements that read the transactions `t` for which a condition with one value holds, each by an index."""
 
-_TRANSACTIONS = """SELECT row_id, txid, height, position FROM transactions
-    WHERE row_id > ?1 AND (?2 IS NULL OR height = ?2) ORDER BY height, position"""
-_RECEIVED = """SELECT c.txid, c.value FROM transactions AS t JOIN coins AS c ON c.txid = t.txid
-    WHERE t.row_id > ?1 AND (?2 IS NULL OR t.height = ?2)"""
-_SENT = """SELECT c.spent_by, c.value FROM transactions AS t JOIN coins AS c ON c.spent_by = t.txid
-    WHERE t.row_id > ?1 AND (?2 IS NULL OR t.height = ?2)"""
-_LOCKED = """SELECT t.txid, 1 FROM transactions AS t JOIN instantlocks AS l ON l.txid = t.txid
-    WHERE t.row_id > ?1 AND (?2 IS NULL OR t.height = ?2)"""
-_CONTRADICTED = """SELECT t.txid, 0 FROM transactions AS t JOIN transaction_inputs AS i ON i.spender = t.txid
-    JOIN instantlock_inputs AS l ON l.txid = i.txid AND l.position = i.position AND l.lock <> t.txid
-    WHERE t.row_id > ?1 AND (?2 IS NULL OR t.height = ?2)"""
+    condition: str
+
+    @property
+    def transactions(self) -> str:
+        return self._where("SELECT row_id, txid, height, position FROM transactions AS t", " ORDER BY height, position")
+
+    @property
+    def scripts(self) -> str:
+        made = self._where("SELECT t.row_id, c.script FROM transactions AS t JOIN coins AS c ON c.txid = t.txid")
+        spent = self._where("SELECT t.row_id, c.script FROM transactions AS t JOIN coins AS c ON c.spent_by = t.txid")
+        return f"{made} UNION {spent}"
+
+    @property
+    def received(self) -> str:
+        return self._where("SELECT c.txid, c.value FROM transactions AS t JOIN coins AS c ON c.txid = t.txid")
+
+    @property
+    def sent(self) -> str:
+        return self._where("SELECT c.spent_by, c.value FROM transactions AS t JOIN coins AS c ON c.spent_by = t.txid")
+
+    @property
+    def locked(self) -> str:
+        return self._where("SELECT t.txid, 1 FROM transactions AS t JOIN instantlocks AS l ON l.txid = t.txid")
+
+    @property
+    def contradicted(self) -> str:
+        return self._where(
+            """SELECT t.txid, 0 FROM transactions AS t JOIN transaction_inputs AS i ON i.spender = t.txid
+            JOIN instantlock_inputs AS l ON l.txid = i.txid AND l.position = i.position AND l.lock <> t.txid"""
+        )
+
+    def _where(self, select: str, order: str = "") -> str:
+        return f"{select} WHERE {self.condition}{order}"
+
+
+_AFTER, _AT = _Chosen("t.row_id > ?1"), _Chosen("t.height = ?1")

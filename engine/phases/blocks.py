@@ -8,24 +8,32 @@ and found empty.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+import attrs
 import trio
 
-from phasegate.consensus.blocks import Coin, check_block, scan_block
+from phasegate.consensus.blocks import BlockFindings, Coin, check_block, scan_block
 from phasegate.consensus.faults import PeerMisbehaved
-from phasegate.consensus.primitives import Block, OutPoint, Transaction
+from phasegate.consensus.primitives import OutPoint
+from phasegate.consensus.raw_blocks import RawBlock
 from phasegate.engine.peers import Peer
 from phasegate.engine.pipeline import in_order
 from phasegate.engine.requests import Desk
 from phasegate.engine.work import Work
 from phasegate.p2p.messages import BlockMessage, GetData, InvItem, InvType
-from phasegate.store import Change, RecordBlock
+from phasegate.store import Change, RecordBlock, Store
+
+if TYPE_CHECKING:
+    from phasegate.consensus.sieve import Sieve
 
 PENDING_PAGE = 4096
 """Pending heights read from the store at once."""
+CLOSE = 1000
+"""Heights between which all hashes are read rather than each wanted one alone."""
 
-TRANSACTION, INPUT, OUTPUT = 400, 250, 120
-"""Bytes that the parts of a parsed block take in memory beside their scripts, as measured with CPython 3.11."""
+ENTRY, PLACE = 700, 4
+"""Bytes that a block and the place of one of its transactions take in memory beside its own, with CPython 3.11."""
 
 
 async def download_blocks(work: Work) -> None:
@@ -34,7 +42,8 @@ async def download_blocks(work: Work) -> None:
         return
     per_peer = work.limits.in_flight["blocks"]
     with work.desk("blocks") as desk:
-        download = _Download(work, desk)
+        watched = await work.seams.compute(_Watched.of, work.store)
+        download = _Download(work, desk, watched)
         heights = work.store.pending(PENDING_PAGE)
         size = work.limits.batch["blocks"]
         jobs = [tuple(heights[i : i + size]) for i in range(0, len(heights), size)]
@@ -42,37 +51,55 @@ async def download_blocks(work: Work) -> None:
         await in_order(work, work.chain_peers, jobs, fetch, apply, per_peer=per_peer, size=taken_by)
 
 
-def taken_by(blocks: Sequence[Block]) -> int:
-    """The bytes that `blocks` take in memory, about five times what they take on the wire."""
-    return sum(_taken_by(tx) for block in blocks for tx in block.transactions)
+def taken_by(blocks: Sequence[RawBlock]) -> int:
+    """The bytes that `blocks` take in memory."""
+    return sum(ENTRY + len(block.raw) + PLACE * len(block) for block in blocks)
 
 
-def _taken_by(tx: Transaction) -> int:
-    inputs = sum(INPUT + len(txin.script_sig) for txin in tx.inputs)
-    return TRANSACTION + inputs + sum(OUTPUT + len(out.script) for out in tx.outputs) + len(tx.payload)
+@attrs.frozen
+class _Watched:
+    """What blocks are searched for: scripts, and unspent coins as far as the blocks before have told them."""
+
+    scripts: frozenset[bytes]
+    coins: dict[OutPoint, Coin]
+    sieve: Sieve
+
+    @classmethod
+    def of(cls, store: Store) -> _Watched:
+        """What is stored, read and prepared in a worker thread: the compiled code is loaded with it."""
+        from phasegate.consensus.sieve import Sieve
+
+        scripts, coins = frozenset([item.script for item in store.watch_items()]), store.coins()
+        return cls(scripts, coins, Sieve(scripts, coins))
+
+    def learn(self, findings: BlockFindings) -> None:
+        """The coins of one more block, for the next."""
+        for coin in findings.created:
+            self.coins[coin.outpoint] = coin
+        for outpoint, _ in findings.spent:
+            self.coins.pop(outpoint, None)
 
 
 class _Download:
-    def __init__(self, work: Work, desk: Desk) -> None:
+    def __init__(self, work: Work, desk: Desk, watched: _Watched) -> None:
         self._work = work
         self._desk = desk
-        self._scripts = {item.script for item in work.store.watch_items()}
-        self._coins = work.store.coins()
+        self._watched = watched
 
-    async def fetch(self, peer: Peer, heights: tuple[int, ...]) -> list[Block]:
+    async def fetch(self, peer: Peer, heights: tuple[int, ...]) -> list[RawBlock]:
         """The verified blocks at `heights`."""
-        hashes = [self._work.store.hash_at(height) for height in heights]
+        hashes = self._hashes(heights)
         missing, lies, replies = set(hashes), list[PeerMisbehaved](), list[BlockMessage]()
         with trio.CancelScope() as asking:
 
             def fits(reply: BlockMessage) -> bool:
                 """Judged as it comes: what a liar makes us hold is one block, and what comes too late none at all."""
-                name = reply.block.hash
+                name = reply.body.hash
                 if name not in missing:
                     return False
                 missing.discard(name)
                 try:
-                    check_block(reply.block, name)
+                    check_block(reply.body, name)
                 except PeerMisbehaved as lie:
                     lies.append(lie)
                     asking.cancel()
@@ -82,24 +109,29 @@ class _Download:
             replies = await self._desk.ask_many(peer, request, BlockMessage, fits, len(heights))
         if lies:
             raise lies[0]
-        blocks = {reply.block.hash: reply.block for reply in replies}
+        blocks = {reply.body.hash: reply.body for reply in replies}
         return [blocks[name] for name in hashes]
 
-    async def apply(self, heights: tuple[int, ...], blocks: list[Block]) -> None:
+    def _hashes(self, heights: tuple[int, ...]) -> list[bytes]:
+        """The names of the blocks at `heights`, which ascend; those that stand close together are read at once."""
+        store, first, last = self._work.store, heights[0], heights[-1]
+        if last - first > CLOSE:
+            return [store.hash_at(height) for height in heights]
+        joined = store.hashes(first, last - first + 1)
+        return [joined[32 * (height - first) : 32 * (height - first + 1)] for height in heights]
+
+    async def apply(self, heights: tuple[int, ...], blocks: list[RawBlock]) -> None:
         """Record what the blocks at `heights` pay to and spend from watched scripts."""
         changes, ours = list[Change](), self._work.broadcasts
+        locked = self._work.writer.marks.chainlock or 0
+        scripts, coins, sieve = self._watched.scripts, self._watched.coins, self._watched.sieve
         for height, block in zip(heights, blocks, strict=True):
-            findings = scan_block(block, height, self._scripts, self._coins)
-            self._learn(findings.created, findings.spent)
-            self._work.locks.offer_coinbase(block.transactions[0], self._work.store)
+            findings = scan_block(block, height, scripts, coins, sieve)
+            self._watched.learn(findings)
+            if height > locked:  # a coinbase tells of a lock below its own block
+                self._work.locks.offer_coinbase(block.transaction(0), self._work.store)
             changes += [RecordBlock(height, findings), *([] if ours is None else ours.found(block, height))]
         await self._work.writer.commit(changes)
         if ours is not None:
             for height, block in zip(heights, blocks, strict=True):
                 ours.searched(block, height)
-
-    def _learn(self, created: tuple[Coin, ...], spent: tuple[tuple[OutPoint, bytes], ...]) -> None:
-        for coin in created:
-            self._coins[coin.outpoint] = coin
-        for outpoint, _ in spent:
-            self._coins.pop(outpoint, None)

@@ -130,8 +130,8 @@ class Evidence:
         for peer in self._work.chain_peers():
             try:
                 with self._work.blame(peer):
-                    reply = await self._desk.ask(peer, request, BlockMessage, lambda m: m.block.hash == name)
-                    await self._work.seams.compute(check_block, reply.block, name)
+                    reply = await self._desk.ask(peer, request, BlockMessage, lambda m: m.body.hash == name)
+                    await self._work.seams.compute(check_block, reply.body, name)
                     return reply.block
             except (PeerGone, PeerMisbehaved):
                 continue  # dropped or banned, with the reason, by `blame`

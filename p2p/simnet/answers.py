@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from phasegate.consensus.primitives import Block
+from phasegate.consensus.raw_blocks import RawBlock
 from phasegate.p2p.compressed import compress, max_headers2
 from phasegate.p2p.messages import (
     BlockMessage,
@@ -184,7 +184,7 @@ def _data(chain: SimulatedChain, request: GetData, _version: int) -> Answer | No
 
     def messages() -> Iterator[Message]:
         for height in here:
-            yield BlockMessage(Block.from_bytes(chain.block(height) or b""))
+            yield BlockMessage(RawBlock(chain.block(height) or b""))
         yield from [Unknown(lock.command, lock.payload) for lock in found]
         yield from [NotFound(missing)] if missing else []
 

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phasegate.consensus.blocks import MAX_MONEY
-from phasegate.consensus.primitives import OutPoint, Transaction, TxIn, TxOut
+from phasegate.consensus.primitives import MAX_MONEY, OutPoint, Transaction, TxIn, TxOut
 from phasegate.consensus.transactions import MAX_STANDARD, MIN_STANDARD, RefusedTransaction, relayable
 
 if TYPE_CHECKING:
