@@ -26,6 +26,7 @@ setup: $(VENV)/.ready-dev  ## everything that a developer needs
 demo: $(VENV)/.ready-run  ## a simulated node, a sync through all five phases, the chart and what was found
 	$(BIN)/phasegate demo
 
+test: export PYTHONDONTWRITEBYTECODE :=  # modules that three processes and many children compile anew cost minutes
 test: $(VENV)/.ready-test  ## the test suite
 	$(BIN)/pytest -m "not soak" $(PARALLEL) $(TESTS)
 

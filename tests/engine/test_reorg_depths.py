@@ -8,13 +8,13 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-import attrs
 import pytest
 import trio
 from trio.testing import MockClock
 
 from phasegate.p2p.simnet.generated import GeneratedChain, generate
 from phasegate.p2p.simnet.node import Node
+from tests.fresh_twins import stored_by_fresh
 
 if TYPE_CHECKING:
     from phasegate.engine.config import Config
@@ -59,10 +59,8 @@ async def _same_as_fresh(world: World, running: Start, run: Run, depth: int) -> 
             await trio.sleep(0.5)
     assert not run.client.hopeless
     assert not [code for code in run.warnings if code.startswith(("bad-", "broken-"))]
-    async with running(attrs.evolve(run.client.config, datadir=world.directory / "fresh")) as fresh:
-        await fresh.until("synced")
-        assert fresh.client.store.digest() == run.client.store.digest()
-        assert fresh.client.balances() == run.client.balances()
+    fresh = await stored_by_fresh(world, running, run)
+    assert fresh == (run.client.store.digest(), run.client.balances())
 
 
 @pytest.mark.parametrize("depth", DEPTHS)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import attrs
-
 from phasegate.p2p.simnet.chain import SimulatedChain
+from tests.fresh_twins import stored_by_fresh
 
 if TYPE_CHECKING:
     from tests.simulated_world import Run, Start, World
@@ -15,9 +14,8 @@ if TYPE_CHECKING:
 async def same_as_fresh(world: World, running: Start, run: Run) -> None:
     """What is stored is whole, and what a new client of the same peers stores."""
     assert run.client.store.check() == ()
-    async with running(attrs.evolve(run.client.config, datadir=world.directory / "fresh")) as other:
-        await other.until("synced")
-        assert other.client.store.digest() == run.client.store.digest()
+    digest, _ = await stored_by_fresh(world, running, run)
+    assert digest == run.client.store.digest()
 
 
 def is_complete(run: Run, chain: SimulatedChain) -> None:

@@ -76,7 +76,7 @@ def test_whatever_strikes_at_any_operation_a_batch_stands_or_does_not(
     assert +disk.injected == Counter({fault: struck})
 
 
-@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize("seed", [*range(8), *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(8, 24))])
 def test_random_batches_meet_a_random_fault_again_and_again(tmp_path: Path, chain: FakeChain, seed: int) -> None:
     """Each time the file holds a prefix of what was committed: all of it, but for a power cut, and no mixture."""
     rng = random.Random(seed)
@@ -96,19 +96,39 @@ def test_random_batches_meet_a_random_fault_again_and_again(tmp_path: Path, chai
         assert life.found(tmp_path / "struck", disk) == len(life.batches)
 
 
+@pytest.fixture(scope="module")
+def big(chain: FakeChain) -> SetMasternodes:
+    """What is too big for the log, so that its commit folds it in at once."""
+    return SetMasternodes(1, chain.hash_at(1), random.Random(1).randbytes(10_000_000))
+
+
+@pytest.fixture(scope="module")
+def operations_of(chain: FakeChain, big: SetMasternodes, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, int]:
+    """How many operations the commit of `big` takes until the log is folded in, and in all."""
+    place = tmp_path_factory.mktemp("operations")
+    last = operations(place / "undisturbed", chain, [big])
+    return operations(place / "not folded", chain, [big], Fault.FAILED_SYNC), last
+
+
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("fault", Fault)
 def test_folding_ten_megabytes_of_log_meets_a_fault(
-    tmp_path: Path, disk: SimulatedDisk, chain: FakeChain, fault: Fault
+    tmp_path: Path,
+    disk: SimulatedDisk,
+    chain: FakeChain,
+    big: SetMasternodes,
+    operations_of: tuple[int, int],
+    fault: Fault,
+    every: bool,
 ) -> None:
     """Frames, the sync of the log, pages of the file, its truncation and its sync: a torn page is mended from the log.
 
-    The batch is too big for the log, so that its commit folds it in at once; it stands before that begins.
+    The batch stands before the folding begins; the first two of the few operations are the border, each side of it.
     """
-    big = SetMasternodes(1, chain.hash_at(1), random.Random(1).randbytes(10_000_000))
-    last = operations(tmp_path / "undisturbed", chain, [big])
-    folding = operations(tmp_path / "not folded", chain, [big], Fault.FAILED_SYNC)
+    folding, last = operations_of
     assert 2000 < folding < last - 1000
-    tried = (1000, *range(folding - 1, folding + 2), folding + 600, *range(last - 2, last + 1))
+    few = (folding - 1, folding, folding + 600, last)
+    tried = (1000, *range(folding - 1, folding + 2), folding + 600, *range(last - 2, last + 1)) if every else few
     for number, after in enumerate(tried):
         place = tmp_path / str(number)
         store = filled(place, disk, chain)
@@ -216,14 +236,15 @@ def test_a_kill_in_the_middle_of_a_read_and_of_a_transaction(
         assert (again.marks.tip, again.check()) == (60, ())
 
 
+@pytest.mark.parametrize("lives", [50, pytest.param(200, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("closing_first", [True, False])
-def test_hundreds_of_kills_leave_nothing_behind(tmp_path: Path, chain: FakeChain, closing_first: bool) -> None:
+def test_many_kills_leave_nothing_behind(tmp_path: Path, chain: FakeChain, closing_first: bool, lives: int) -> None:
     """No file, no descriptor and no VFS is left over, whether the dead are closed before the next open or after it."""
     vfs_before = set(apsw.vfs_names())
     with SimulatedDisk(random.Random(3)) as disk:
         Store.open(tmp_path, SIMNET, vfs=disk.vfs).close()
         before = descriptors()
-        for life in range(200):
+        for life in range(lives):
             store = Store.open(tmp_path, SIMNET, vfs=disk.vfs)
             store.commit([chain.append(store.marks.tip + 1, 1)])
             end_of(disk, DEADLY[life % 2])
@@ -233,7 +254,7 @@ def test_hundreds_of_kills_leave_nothing_behind(tmp_path: Path, chain: FakeChain
             with suppress(StoreFailed):
                 store.close()
         assert descriptors() == before
-        assert disk.injected == Counter({Fault.KILL: 100, Fault.POWER_CUT: 100})
+        assert disk.injected == Counter({Fault.KILL: lives // 2, Fault.POWER_CUT: lives // 2})
         assert disk.vfs in apsw.vfs_names()
     assert set(apsw.vfs_names()) == vfs_before
     Store.open(tmp_path, SIMNET).close()

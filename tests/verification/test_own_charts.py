@@ -21,8 +21,15 @@ from phasegate.verification.ready import ChartTests, LawBroken, LawTooWeak
 EXAMPLE = Path(__file__).parent.parent.parent / "docs" / "examples" / "extended_chart.py"
 
 
-class TestSyncChart(ChartTests):
+class TestPeerChart(ChartTests):
     """What a user writes, for a chart of the house."""
+
+    ruled = CHARTS["peer"]
+
+
+@pytest.mark.soak
+class TestSyncChart(ChartTests):
+    """The same for the greater one; that its mutants are caught is also what `tests/statecharts` proves."""
 
     ruled = CHARTS["sync"]
 
@@ -93,11 +100,15 @@ def test_the_example_draws_its_chart() -> None:
 
 
 @pytest.mark.timeout(300)
-def test_the_example_is_a_test_of_its_own() -> None:
-    """pytest collects the ready tests and the state machine from it, and they pass."""
-    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(EXAMPLE)]
+@pytest.mark.parametrize(
+    ("chosen", "told"),
+    [("not mutant and not runTest", "1 passed, 2 deselected"), pytest.param("", "3 passed", marks=pytest.mark.soak)],
+)
+def test_the_example_is_a_test_of_its_own(chosen: str, told: str) -> None:
+    """pytest collects the ready tests and the state machine from it, and they pass; its mutants are judged above."""
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", chosen, str(EXAMPLE)]
     done = subprocess.run(words, check=False, capture_output=True, text=True)
-    assert "3 passed" in done.stdout, done.stdout[-2000:]
+    assert told in done.stdout, done.stdout[-2000:]
 
 
 def test_the_example_reaches_into_nothing() -> None:
