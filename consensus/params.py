@@ -76,6 +76,7 @@ class Network:
         quorum_types: the LLMQ types that are enabled, by number.
         roles: which of them signs what.
         dns_seeds: names that resolve to nodes.
+        known_blocks: height to hash of blocks known beforehand, beside the built-in checkpoints.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Network:
     quorum_types: Mapping[int, QuorumType] = attrs.field(factory=dict)
     roles: Mapping[str, int] = attrs.field(factory=dict)
     dns_seeds: tuple[str, ...] = ()
+    known_blocks: Mapping[int, bytes] = attrs.field(factory=dict)
 
     @property
     def file_name(self) -> str:
