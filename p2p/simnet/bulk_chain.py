@@ -24,6 +24,13 @@ from phasegate.p2p.simnet.bulk_plan import BulkPlan, bulk_network
 from phasegate.p2p.simnet.chain import Announced, Expected
 
 _FILTER_AT = HEAD_SIZE + 1 + 32
+_FILES: Mapping[str, Any] = {
+    **dict.fromkeys(("headers", "hashes", "filter_hashes", "filter_headers"), np.uint8),
+    **dict.fromkeys(("records", "filters", "blocks"), np.uint8),
+    **dict.fromkeys(("records_at", "filters_at", "blocks_at"), np.int64),
+    "keys": "<u8",
+    "order": np.uint32,
+}
 
 
 def _mapped(path: Path, kind: Any) -> NDArray[Any]:
@@ -57,14 +64,8 @@ class BulkChain:
         Raises:
             OSError: it is not there.
         """
-        raw = [_mapped(folder / name, np.uint8) for name in ("headers", "hashes", "filter-hashes", "filter-headers")]
-        pairs = [
-            _mapped(folder / f"{name}{at}", kind)
-            for name in ("records", "filters", "blocks")
-            for at, kind in (("", np.uint8), ("-at", np.int64))
-        ]
-        index = _mapped(folder / "keys", "<u8"), _mapped(folder / "order", np.uint32)
-        return cls(plan, bulk_network(known_blocks(plan, raw[1])), *raw, *pairs, *index)
+        files = {name: _mapped(folder / name.replace("_", "-"), kind) for name, kind in _FILES.items()}
+        return cls(plan, bulk_network(known_blocks(plan, files["hashes"])), **files)
 
     @property
     def height(self) -> int:
@@ -142,7 +143,7 @@ class BulkChain:
     def filter_frames(self, start: int, count: int) -> memoryview:
         """The `cfilter` messages of heights that have one, as they go on the wire."""
         first = start - self.plan.birthday
-        return memoryview(self._filters)[self._filters_at[first] : self._filters_at[first + count]]
+        return self._filters[self._filters_at[first] : self._filters_at[first + count]].data
 
     def filter_hash(self, height: int) -> bytes:
         return self.filter_hashes(height, 1)

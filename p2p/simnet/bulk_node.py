@@ -45,6 +45,10 @@ class Slowness:
     blocks: float = 0.0
 
 
+AT_ONCE = Slowness()
+"""As fast as the files are read."""
+
+
 @attrs.define(eq=False)
 class Talk:
     """One connection of a bulk node; `run` returns when it has ended."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from phasegate.consensus.blocks import check_block, scan_block
+from phasegate.consensus.blocks import Coin, check_block, scan_block
 from phasegate.consensus.filters import (
     _golomb,
     block_elements,
@@ -20,7 +20,7 @@ from phasegate.consensus.filters import (
     match_filters,
 )
 from phasegate.consensus.headers import extend, genesis_tip
-from phasegate.consensus.primitives import Block
+from phasegate.consensus.primitives import Block, OutPoint
 from phasegate.consensus.x11 import x11
 from phasegate.p2p.framing import encode_frame
 from phasegate.p2p.messages import (
@@ -104,7 +104,7 @@ def test_the_headers_keep_every_rule(chain: BulkChain) -> None:
 
 def test_every_block_is_there_and_true_to_its_header(chain: BulkChain) -> None:
     """The watched coins that are found are those that the plan tells."""
-    coins, touching = {}, []
+    coins, touching = dict[OutPoint, Coin](), list[str]()
     for height in (1, 2, *range(PLAN.birthday, PLAN.headers + 1)):
         block = Block.from_bytes(chain.block(height) or b"")
         check_block(block, chain.hash_at(height))
