@@ -106,7 +106,7 @@ class BulkPlan:
     @cached_property
     def matched_heights(self) -> Mapping[int, int]:
         """The heights of the matched blocks, ascending, each with its number, counted from 0."""
-        return {self.birthday + i * self.filters // self.matched: i for i in range(self.matched)}
+        return {self.birthday + i * (self.filters // self.matched): i for i in range(self.matched)}
 
     @cached_property
     def watched(self) -> tuple[bytes, ...]:

@@ -49,7 +49,7 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
 
 
 def run(stage: Stage, names: Sequence[str]) -> Iterator[Figure]:
-    """The figures of the named benchmarks, as they come; stores lie in a folder of their own until all is done.
+    """The figures of the named benchmarks, as they come; stores lie in a temporary folder until all is done.
 
     Raises:
         ChildFailed: a client that was to be measured failed.

@@ -78,7 +78,7 @@ def _store_all(store: Store, payloads: Sequence[bytes]) -> None:
 
 
 def filters(stage: Stage) -> Sequence[Figure]:
-    """Verified, matched against ten scripts, stored; from a peer as fast as Core at its best, and from one without limit."""
+    """Verified, matched against ten scripts, stored; from a peer as fast as Core's best, and from one without limit."""
     plan = stage.sizes.large if stage.quick else stage.sizes.middle
     paced = _filters(stage, plan, Slowness(filters=CORE_FILTERS), "filters", stage.bound(0.8))
     return [paced, _filters(stage, plan, AT_ONCE, "filters-unlimited", None)]

@@ -14,8 +14,8 @@ import pstats
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +120,7 @@ def measured(task: Task) -> Result:
     chain = BulkChain.open(plan, made(plan, Path(task.cache)))
     config, charts, profile = configured(task, chain), _ChartTime(), cProfile.Profile()
     at_start = peak_memory()
-    with profile if task.profile else nullcontext():
+    with charts.watched(), profile if task.profile else nullcontext():
         done = trio.run(_run, task, config, charts, chain)
     return attrs.evolve(done, at_start=at_start, profile=_told(profile) if task.profile else "")
 
@@ -154,17 +154,26 @@ async def _left(client: Client, phase: str) -> None:
             return
 
 
+@attrs.define
 class _ChartTime:
-    """Adds up what is spent in each step of each chart, the facts for it and its guards included."""
+    """The processor seconds spent in all steps of all charts, the facts for them and their guards included."""
 
-    def __init__(self) -> None:
-        self.spent = 0.0
-        self._wrap("_dispatch")
-        self._wrap("__init__")
+    spent: float = 0.0
 
-    def _wrap(self, name: str) -> None:
-        inner: Callable[..., Any] = getattr(Interpreter, name)
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Add up, for the length of a `with`."""
+        names = ("__init__", "_dispatch")
+        inner: dict[str, Callable[..., Any]] = {name: getattr(Interpreter, name) for name in names}
+        for name in names:
+            setattr(Interpreter, name, self._timing(inner[name]))
+        try:
+            yield
+        finally:
+            for name in names:
+                setattr(Interpreter, name, inner[name])
 
+    def _timing(self, inner: Callable[..., Any]) -> Callable[..., Any]:
         def outer(*args: Any, **named: Any) -> Any:
             start = time.thread_time()
             try:
@@ -172,7 +181,7 @@ class _ChartTime:
             finally:
                 self.spent += time.thread_time() - start
 
-        setattr(Interpreter, name, outer)
+        return outer
 
 
 def peak_memory() -> int:

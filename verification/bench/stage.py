@@ -64,7 +64,7 @@ class Stage:
 
     Args:
         cache: where chains are kept.
-        scratch: a folder for stores, emptied by whoever made it.
+        scratch: a folder for stores, emptied by whoever made it; None: a temporary one.
         quick: whether the chains are short; bounds that need long ones do not hold then.
         rounds: how often what is short is measured.
         profile: whether clients tell where their time goes.
@@ -72,7 +72,7 @@ class Stage:
     """
 
     cache: Path
-    scratch: Path
+    scratch: Path | None = None
     quick: bool = False
     rounds: int = 5
     profile: bool = False
@@ -111,7 +111,7 @@ class Stage:
     def new_store(self) -> Path:
         """A folder for a store."""
         self._stores += 1
-        return self.scratch / f"store-{self._stores}"
+        return (self.scratch or self.cache) / f"store-{self._stores}"
 
     def copy_of(self, store: Path) -> Path:
         """A store that may be changed."""
