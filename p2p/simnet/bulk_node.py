@@ -4,8 +4,9 @@ It is made to run in a process of its own, beside what is measured: one thread a
 answer after the other in the order of the requests, as dashd gives them. Its first line on standard out tells where it
 listens; each line that it reads is answered by the processor time it has used so far; it ends when there are no more.
 
-It may be slowed down: `delay` seconds before each answer, as Core's message loop takes them, or so many `filters` and
-`blocks` a second, as a Core node gives them at best.
+It may be slowed down: `delay` seconds before each answer, one after the other, or `loop` seconds before whatever has
+been asked by then is answered, as Core's message loop does; and so many `filters` and `blocks` a second, as a Core node
+gives them at best.
 """
 
 from __future__ import annotations
@@ -34,13 +35,17 @@ from phasegate.p2p.simnet.bulk_plan import BulkPlan
 from phasegate.p2p.simnet.greeting import Greeting
 
 PIECE = 1 << 16
+CAUGHT_UP = 0.1
+"""Seconds of its rate that a slow node makes up for when the machine kept it waiting."""
+SECONDS = "seconds before answers"
 
 
 @attrs.frozen
 class Slowness:
-    """How a node is slower than its files: seconds before each answer, and the most filters and blocks a second."""
+    """How a node is slower than its files: seconds before answers, and the most filters and blocks a second."""
 
     delay: float = 0.0
+    loop: float = 0.0
     filters: float = 0.0
     blocks: float = 0.0
 
@@ -68,10 +73,19 @@ class Talk:
         """Answer until either side ends it."""
         with self.line, suppress(OSError, Punished, PeerMisbehaved):
             while piece := self.line.recv(PIECE):
-                self._decoder.receive_data(piece)
+                self._decoder.receive_data(piece + self._later())
                 while (frame := self._decoder.next_frame()) is not None:
                     with suppress(Malformed):
                         self._take(decode(frame.command, frame.payload, self._greeting.version))
+
+    def _later(self) -> bytes:
+        """What is asked while the loop of a slow node is busy with something else."""
+        if not self.slowness.loop or not self._greeting.complete:
+            return b""
+        time.sleep(self.slowness.loop)
+        with suppress(BlockingIOError):
+            return self.line.recv(PIECE, socket.MSG_DONTWAIT)
+        return b""
 
     def _take(self, message: Message) -> None:
         greeting = self._greeting
@@ -103,9 +117,9 @@ class Talk:
         rate = {GetCFilters: self.slowness.filters, GetData: self.slowness.blocks}.get(type(request), 0.0)
         if rate:
             now = time.monotonic()
-            due = max(now, self._free.get(type(request), now)) + items / rate
+            due = max(now - CAUGHT_UP, self._free.get(type(request), now)) + items / rate
             self._free[type(request)] = due
-            time.sleep(due - now)
+            time.sleep(max(0.0, due - now))
 
 
 def serve(chain: BulkChain, slowness: Slowness, listener: socket.socket) -> None:
@@ -122,10 +136,10 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Serve a bulk chain over TCP.")
     parser.add_argument("plan", type=json.loads, help="the plan of the chain, as JSON")
     parser.add_argument("cache", type=Path, help="the folder in which chains are kept")
-    for name, what in (("delay", "seconds before each answer"), ("filters", "a second"), ("blocks", "a second")):
+    for name, what in (("delay", SECONDS), ("loop", SECONDS), ("filters", "a second"), ("blocks", "a second")):
         parser.add_argument(f"--{name}", type=float, default=0.0, help=what)
     given = parser.parse_args(words)
-    _serve_process(given.plan, given.cache, Slowness(given.delay, given.filters, given.blocks))
+    _serve_process(given.plan, given.cache, Slowness(given.delay, given.loop, given.filters, given.blocks))
 
 
 def _serve_process(plan_fields: Mapping[str, int], cache: Path, slowness: Slowness) -> None:

@@ -28,6 +28,9 @@ def bench(
         bool, typer.Option("--quick", help="Short chains: about a minute, some bounds do not hold.")
     ] = False,
     rounds: Annotated[int, typer.Option(metavar="N", min=1, help="How often what is short is measured.")] = ROUNDS,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Try batch sizes and requests in flight instead, and print the rates.")
+    ] = False,
     profile: Annotated[bool, typer.Option("--profile", help="Tell where the clients' time goes.")] = False,
     as_json: options.AsJson = False,
     listed: Annotated[bool, typer.Option("--list", help="Tell the names of the benchmarks and end.")] = False,
@@ -45,6 +48,9 @@ def bench(
     if against is not None and not against.is_file():
         raise typer.BadParameter(f"there is no file {against}", param_hint="--against")
     stage, names = _stage(cache, quick, rounds, profile), _chosen(only)
+    if tune:
+        _tune(stage, as_json)
+        return
     figures, worse = _measured(stage, names, as_json), list["Worse"]()
     if record is not None:
         from phasegate.verification.bench.baseline import record as write
@@ -99,6 +105,22 @@ def _measured(stage: Stage, names: Sequence[str], as_json: bool) -> list[Figure]
     return figures
 
 
+def _tune(stage: Stage, as_json: bool) -> None:
+    from phasegate.cli.output import write_line
+    from phasegate.verification.bench import settings
+
+    heads = ("phase", "batch", "in flight", "window", "items/s", "an answer", "timeout")
+    rows = []
+    for one in settings(stage):
+        if as_json:
+            write_line("setting", None, {**attrs.asdict(one), "answer": one.answer, "patience": one.patience})
+        figures = one.phase, one.batch, one.in_flight, one.window, f"{one.rate:,.0f}{' *' if one.default else ''}"
+        rows.append((*map(str, figures), f"{one.answer:.2f} s", f"{one.patience:.0f} answers"))
+    if not as_json:
+        _table(heads, rows)
+        typer.echo("* what a client does by itself")
+
+
 def _compared(against: Path, figures: Sequence[Figure], quick: bool) -> list[Worse]:
     from phasegate.verification.bench.baseline import BadBaseline, compared
 
@@ -121,17 +143,19 @@ def _sum_up(figures: Sequence[Figure], worse: Sequence[Worse], as_json: bool) ->
 
 
 def _say(figures: Sequence[Figure]) -> None:
+    rows = [(f.name, f"{f.ratio:.3g}", _bound(f), f.measured, f.floor) for f in figures]
+    _table(("figure", "ratio", "bound", "measured", "floor"), rows)
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    table.add_column("figure", no_wrap=True)
-    table.add_column("ratio", justify="right", no_wrap=True)
-    table.add_column("bound", no_wrap=True)
-    table.add_column("measured")
-    table.add_column("floor")
-    for figure in figures:
-        table.add_row(figure.name, f"{figure.ratio:.3g}", _bound(figure), figure.measured, figure.floor)
+    for head in heads:
+        table.add_column(head, no_wrap=head not in ("measured", "floor"))
+    for row in rows:
+        table.add_row(*row)
     Console(highlight=False).print(table)
 
 

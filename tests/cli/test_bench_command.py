@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from phasegate.cli.bench import bench
 from phasegate.verification import bench as benchmarks
-from phasegate.verification.bench import ChildFailed, Figure, Stage
+from phasegate.verification.bench import ChildFailed, Figure, Setting, Stage
 from phasegate.verification.bench.figures import at_least, at_most
 
 Run = Callable[..., tuple[int, str]]
@@ -85,6 +85,17 @@ def test_unknown_names_and_missing_baselines_are_refused(run: Run, tmp_path: Pat
     """Before anything is measured."""
     assert run("--only", "nonsense")[0] == 2
     assert run("--against", str(tmp_path / "none"))[0] == 2
+
+
+def test_settings_are_told_with_the_patience_they_leave(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a table and as lines."""
+    tried = [Setting("filters", 1000, 8, 16, 40_000.0, True), Setting("filters", 100, 8, 16, 4_000.0, False)]
+    monkeypatch.setattr(benchmarks, "settings", lambda _: iter(tried))
+    code, told = run("--tune")
+    assert code == 0
+    assert told.splitlines()[1].split() == ["filters", "1000", "8", "16", "40,000", "*", "0.20", "s", "50", "answers"]
+    one, _ = map(json.loads, run("--tune", "--json")[1].splitlines())
+    assert (one["event"], one["rate"], one["answer"], one["patience"]) == ("setting", 40_000.0, 0.2, 50.0)
 
 
 def test_a_failed_client_is_told_after_what_was_measured(run: Run) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
@@ -16,8 +17,9 @@ import attrs
 from phasegate.verification.bench import blocks, filters, headers, heavy, program, whole
 from phasegate.verification.bench.figures import Figure
 from phasegate.verification.bench.stage import ChildFailed, Stage
+from phasegate.verification.bench.tuning import Setting, tuned
 
-__all__ = ["BENCHMARKS", "ChildFailed", "Figure", "Stage", "run"]
+__all__ = ["BENCHMARKS", "ChildFailed", "Figure", "Setting", "Stage", "run", "settings"]
 
 Benchmark = Callable[[Stage], Sequence[Figure]]
 
@@ -55,8 +57,23 @@ def run(stage: Stage, names: Sequence[str]) -> Iterator[Figure]:
         ChildFailed: a client that was to be measured failed.
         OSError: the cache or the temporary folder cannot be written.
     """
-    with tempfile.TemporaryDirectory(prefix="phasegate-bench-", dir=stage.scratch) as folder:
-        inner = attrs.evolve(stage, scratch=Path(folder))
+    with _scratch(stage) as inner:
         for name in names:
             stage.say(f"measuring {name}")
             yield from BENCHMARKS[name](inner)
+
+
+def settings(stage: Stage) -> Iterator[Setting]:
+    """What each choice of how much to ask for at once gives.
+
+    Raises:
+        ChildFailed, OSError: as `run`.
+    """
+    with _scratch(stage) as inner:
+        yield from tuned(inner)
+
+
+@contextmanager
+def _scratch(stage: Stage) -> Iterator[Stage]:
+    with tempfile.TemporaryDirectory(prefix="phasegate-bench-", dir=stage.scratch) as folder:
+        yield attrs.evolve(stage, scratch=Path(folder))

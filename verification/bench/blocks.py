@@ -28,4 +28,5 @@ def _blocks(stage: Stage, slowness: Slowness, name: str, bound: float | None) ->
     pace = f"a peer of {slowness.blocks:,.0f} blocks/s" if slowness.blocks else "a peer without limit"
     each = floor / plan.matched
     told = f"{per_item(taken, items, 'block')} of {plan.transactions} transactions"
-    return at_least(name, each * items / taken, bound, told, f"{pace}, only drained: {per_item(each, 1, 'block')}")
+    pace = f"{pace}, only drained: {per_item(each, 1, 'block')}"
+    return at_least(name, each * items / taken, bound, told, pace, guarded=False)

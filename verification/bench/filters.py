@@ -91,9 +91,8 @@ def _filters(stage: Stage, plan: BulkPlan, slowness: Slowness, name: str, bound:
         taken = stage.client(plan, peers, filters=True, until="filters").phases["filters"]
     pace = f"a peer of {slowness.filters:,.0f} filters/s" if slowness.filters else "a peer without limit"
     told = per_item(taken, plan.filters, "filter")
-    return at_least(
-        name, floor / taken, bound, told, f"{pace}, only drained: {per_item(floor, plan.filters, 'filter')}"
-    )
+    pace = f"{pace}, only drained: {per_item(floor, plan.filters, 'filter')}"
+    return at_least(name, floor / taken, bound, told, pace, guarded=False)
 
 
 @attrs.frozen
@@ -157,5 +156,7 @@ def rescan(stage: Stage) -> Sequence[Figure]:
             taken = stage.client(plan, peers, **task).phases["filters"]
         told = f"{plan.filters:,} filters, {count:,} scripts: {per_item(taken, plan.filters, 'filter')}"
         name = f"the kernel alone on {stage.cores} cores {per_item(floor, 1, 'filter')}"
-        figures.append(at_least(f"rescan-{count}", floor * plan.filters / taken, stage.bound(bound), told, name))
+        figures.append(
+            at_least(f"rescan-{count}", floor * plan.filters / taken, stage.bound(bound), told, name, guarded=False)
+        )
     return figures

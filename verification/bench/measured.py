@@ -34,6 +34,8 @@ from phasegate.p2p.simnet.bulk_plan import BulkPlan
 
 SYNCED = "synced"
 PATIENCE = 3600.0
+PATIENT: Mapping[str, Any] = {"gather_time": 0.02, "tick": 0.1}
+"""Limits of every client that is measured: it knows how many peers there are, and need not wait for others."""
 _LINES = 30
 """Of a profile."""
 
@@ -53,6 +55,7 @@ class Task:
         until: the phase that is to be over, or `synced`.
         profile: whether to tell where the time went.
         config: further fields of the client's `Config`.
+        limits: further fields of its `Limits`.
     """
 
     plan: Mapping[str, int]
@@ -65,6 +68,7 @@ class Task:
     until: str = SYNCED
     profile: bool = False
     config: Mapping[str, Any] = attrs.field(factory=dict)
+    limits: Mapping[str, Any] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -109,7 +113,7 @@ def configured(task: Task, chain: BulkChain) -> Config:
         masternodes=False,
         filters=task.filters,
         birthday=plan.birthday if task.filters else None,
-        limits=Limits(gather_time=0.02, tick=0.1),
+        limits=Limits(**{**PATIENT, **task.limits}),
     )
     return attrs.evolve(config, **task.config)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import socket
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -43,6 +44,7 @@ from phasegate.p2p.simnet.bulk_files import made
 from phasegate.p2p.simnet.bulk_filters import ordinary_filters, ordinary_values
 from phasegate.p2p.simnet.bulk_node import Slowness, Talk
 from phasegate.p2p.simnet.bulk_plan import BulkPlan
+from phasegate.verification.bench.peer import _framed, _greet
 
 PLAN = BulkPlan(2_300, filters=400, matched=30, elements=20, transactions=4, known_every=500)
 NOW = 1_700_000_000
@@ -193,6 +195,27 @@ def test_what_a_simulated_node_punishes_a_bulk_node_punishes(chain: BulkChain, r
         bulk_answer(chain, GetCFHeaders(0, 1, chain.tip_hash), VERSION)
     with pytest.raises(Punished, match="has them from"):
         bulk_answer(chain, GetCFilters(0, PLAN.birthday - 1, chain.hash_at(PLAN.birthday)), VERSION)
+
+
+def test_a_slow_node_answers_all_that_was_asked_meanwhile(chain: BulkChain) -> None:
+    """Two questions that come one after the other are answered in their order, whatever it waits for."""
+    ours, theirs = socket.socketpair()
+    slow = Slowness(delay=0.001, loop=0.001, filters=1e6, blocks=1e6)
+    thread = threading.Thread(target=Talk(chain, slow, theirs).run)
+    thread.start()
+    with ours:
+        _greet(ours, chain)
+        questions = [GetCFilters(0, PLAN.birthday, chain.hash_at(PLAN.birthday)), GetData((_block(chain, 5),)), Ping(9)]
+        answers = [bulk_answer(chain, question, VERSION) for question in questions]
+        expected = b"".join(bytes(frame) for told in answers if told is not None for frame in told.frames)
+        for question in questions:
+            ours.sendall(_framed(chain, question))
+        assert ours.recv(len(expected), socket.MSG_WAITALL) == expected
+    thread.join()
+
+
+def _block(chain: BulkChain, height: int) -> InvItem:
+    return InvItem(InvType.BLOCK, chain.hash_at(height))
 
 
 def test_a_connection_ends_with_what_is_punished(chain: BulkChain) -> None:
