@@ -132,18 +132,13 @@ def test_a_peer_can_be_drained(chain: BulkChain, node: Peer) -> None:
     assert drained(node, chain, asked) > 0
 
 
-def test_the_kernel_alone_does_the_work_of_matching(chain: BulkChain) -> None:
+def test_the_kernel_alone_does_the_work_of_matching(cache: Path) -> None:
     """It is called with what `match_filters` makes of filters and scripts, and is in its place again afterwards."""
     kernel, plan = filter_kernel.match_all, BulkPlan(1_100, filters=1_000, elements=20)
-    bare = Bare.of(BulkChain.open(plan, made(plan, chain_folder(chain))), plan.scripts("strangers", 2), 5_000)
+    bare = Bare.of(BulkChain.open(plan, made(plan, cache)), plan.scripts("strangers", 2), 5_000)
     bare.run(2)
     assert (len(bare.calls), bare.filters) == (1, 1000)
     assert filter_kernel.match_all is kernel
-
-
-def chain_folder(chain: BulkChain) -> Path:
-    """The cache that a chain lies in."""
-    return Path(chain._headers.filename).parent.parent
 
 
 def test_short_benchmarks_run_on_short_chains(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
