@@ -51,6 +51,10 @@ class UnknownActivation(ValueError):
     """No such deployment, or a height that cannot be one."""
 
 
+def _ascending(blocks: Mapping[int, bytes]) -> Mapping[int, bytes]:
+    return MappingProxyType(dict(sorted(blocks.items())))
+
+
 @attrs.frozen
 class Network:
     """Everything that differs between networks; hashes in wire order, targets as integers.
@@ -76,7 +80,7 @@ class Network:
         quorum_types: the LLMQ types that are enabled, by number.
         roles: which of them signs what.
         dns_seeds: names that resolve to nodes.
-        known_blocks: height to hash of blocks known beforehand, beside the built-in checkpoints.
+        known_blocks: height to hash of blocks that are known beside the built-in checkpoints.
     """
 
     name: str
@@ -99,7 +103,7 @@ class Network:
     quorum_types: Mapping[int, QuorumType] = attrs.field(factory=dict)
     roles: Mapping[str, int] = attrs.field(factory=dict)
     dns_seeds: tuple[str, ...] = ()
-    known_blocks: Mapping[int, bytes] = attrs.field(factory=dict)
+    known_blocks: Mapping[int, bytes] = attrs.field(factory=dict, converter=_ascending)
 
     @property
     def file_name(self) -> str:
