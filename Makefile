@@ -2,7 +2,7 @@
 # PYTHON=... names the interpreter to use for it, VENV=... another place for it.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test soak fuzz check lint format types arch verify prove-the-proof bench diagrams build wheel-test setup clean distclean
+.PHONY: help demo test soak fuzz check lint format types arch verify prove-the-proof bench bench-guard bench-baseline diagrams build wheel-test setup clean distclean
 
 PYTHON ?=
 VENV ?= .venv
@@ -58,8 +58,15 @@ verify: $(VENV)/.ready-run  ## charts, their mutants, the engine and whole clien
 prove-the-proof: $(VENV)/.ready-run  ## bugs planted one at a time: each must make `phasegate verify` fail
 	$(BIN)/python tools/prove-the-proof.py --jobs $(JOBS)
 
-bench: $(VENV)/.ready-run  ## what the heavy checks cost, in multiples of simple ones
-	$(BIN)/phasegate bench
+bench: $(VENV)/.ready-run  ## what each part of a sync costs, in multiples of its physical floor (BENCH="--quick": a minute)
+	$(BIN)/phasegate bench $(BENCH)
+
+GUARDED := headers-validate,headers2,filter-headers,match,masternode-list,chainlock,rotation,charts,full
+bench-guard: $(VENV)/.ready-run  ## ratios of processor time on short chains, against the last committed ones
+	$(BIN)/phasegate bench --quick --only $(GUARDED) --against docs/bench-baseline.json
+
+bench-baseline: $(VENV)/.ready-run  ## write down what bench-guard compares with
+	$(BIN)/phasegate bench --quick --only $(GUARDED) --record docs/bench-baseline.json
 
 diagrams: $(VENV)/.ready-run  ## draw docs/charts again (needs graphviz)
 	for chart in sync peer; do for form in mermaid:mmd md:md svg:svg; do \

@@ -1,18 +1,13 @@
-"""`phasegate bench`: what the heavy checks cost, in units that do not depend on the machine.
+"""`phasegate bench`: what each part of a sync costs, beside the least that it could cost on the same machine.
 
-Everything is measured side by side in one run, on data made from a seed: a ChainLock and a rotation cycle as multiples
-of one bare BLS verification, a whole mainnet list as multiples of hashing its entries once. What counts is processor
-time, so that a busy machine does no harm, with the garbage collector off, as timeit has it. A multiple is the median
-of those of the rounds.
+Everything is measured in one run and told as a ratio, so that it can be compared from machine to machine. Exit code 1
+means that a bound is broken, or that a figure is worse than in the baseline of `--against`.
 """
 
 from __future__ import annotations
 
-import gc
-import statistics
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import attrs
@@ -21,121 +16,150 @@ import typer
 from phasegate.cli import options
 
 if TYPE_CHECKING:
-    from phasegate.cli.bench_data import BenchData
+    from phasegate.verification.bench import Figure, Stage
+    from phasegate.verification.bench.baseline import Worse
 
-Task = Callable[[], object]
-
-VERIFICATION, HASHING = "one bare BLS verification", "one hash an entry"
-CHAINLOCK, CYCLE, LIST = "ChainLock", "rotation cycle", "masternode list"
-NEW_CYCLE = "cycle, all keys new"
-BOUNDS: Mapping[str, tuple[str, float | None]] = {
-    CHAINLOCK: (VERIFICATION, 3),
-    CYCLE: (VERIFICATION, 150),
-    NEW_CYCLE: (VERIFICATION, None),
-    LIST: (HASHING, 8),
-}
-"""The unit of each check, and how many it may cost; None where it is told for information."""
-REPEATED: Mapping[str, int] = {VERIFICATION: 20, CHAINLOCK: 20, HASHING: 10, LIST: 5}
-"""Short ones are timed several together."""
-
-
-@attrs.frozen
-class Cost:
-    """What one check took, in `seconds` and in multiples of its unit."""
-
-    check: str
-    size: str
-    seconds: float
-    unit: str
-    multiple: float
-    bound: float | None
-
-    @property
-    def kept(self) -> bool:
-        """Whether it stays within its bound."""
-        return self.bound is None or self.multiple <= self.bound
+ROUNDS = 5
 
 
 def bench(
-    rounds: Annotated[int, typer.Option(metavar="N", min=1, help="How often each check is measured.")] = 7,
+    only: Annotated[str, typer.Option(metavar="NAME,..", help="Measure these only; --list tells the names.")] = "",
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Short chains: about a minute, some bounds do not hold.")
+    ] = False,
+    rounds: Annotated[int, typer.Option(metavar="N", min=1, help="How often what is short is measured.")] = ROUNDS,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Try batch sizes and requests in flight instead, and print the rates.")
+    ] = False,
+    profile: Annotated[bool, typer.Option("--profile", help="Tell where the clients' time goes.")] = False,
     as_json: options.AsJson = False,
+    listed: Annotated[bool, typer.Option("--list", help="Tell the names of the benchmarks and end.")] = False,
+    cache: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where long chains are kept; default: the user's cache directory."),
+    ] = None,
+    record: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the ratios as a baseline.")] = None,
+    against: Annotated[Path | None, typer.Option(metavar="FILE", help="Compare the ratios with this baseline.")] = None,
 ) -> None:
-    """Measure the heavy checks. In multiples of one bare BLS verification; ends with 1 if a bound is broken."""
-    from phasegate.cli.bench_data import BenchData
+    """Measure every part of a sync, in multiples of its physical floor; ends with 1 if a bound is broken."""
+    if listed:
+        _list()
+        return
+    if against is not None and not against.is_file():
+        raise typer.BadParameter(f"there is no file {against}", param_hint="--against")
+    stage, names = _stage(cache, quick, rounds, profile), _chosen(only)
+    if tune:
+        _tune(stage, as_json)
+        return
+    figures, worse = _measured(stage, names, as_json), list["Worse"]()
+    if record is not None:
+        from phasegate.verification.bench.baseline import record as write
 
-    costs = measure(BenchData.make(), rounds)
-    (_say_json if as_json else _say)(costs)
-    raise typer.Exit(0 if all(cost.kept for cost in costs) else 1)
-
-
-def measure(data: BenchData, rounds: int) -> list[Cost]:
-    """The cost of each check; units and checks are taken in turns."""
-    from phasegate.consensus.bls import forget_keys
-
-    def with_new_keys() -> None:
-        forget_keys()
-        data.check_cycle()
-
-    units: dict[str, Task] = {VERIFICATION: data.verify_bare, HASHING: data.hash_list}
-    checks: dict[str, Task] = {
-        CHAINLOCK: data.verify_chainlock,
-        NEW_CYCLE: with_new_keys,
-        CYCLE: data.check_cycle,
-        LIST: data.check_list,
-    }
-    times: dict[str, list[float]] = {name: [] for name in (*units, *checks)}
-    with _no_garbage_collection():
-        for _ in range(rounds):
-            for name, task in (units | checks).items():
-                times[name].append(_timed(task, REPEATED.get(name, 1)))
-    return [_cost(name, data.sizes.get(name, ""), times) for name in BOUNDS]
+        write(record, figures, quick=quick)
+    if against is not None:
+        worse = _compared(against, figures, quick)
+    _sum_up(figures, worse, as_json)
+    raise typer.Exit(0 if not worse and all(figure.kept for figure in figures) else 1)
 
 
-def _cost(check: str, size: str, times: Mapping[str, list[float]]) -> Cost:
-    unit, bound = BOUNDS[check]
-    multiples = [taken / one for taken, one in zip(times[check], times[unit], strict=True)]
-    return Cost(check, size, statistics.median(times[check]), unit, statistics.median(multiples), bound)
+def _list() -> None:
+    from phasegate.verification.bench import BENCHMARKS
+
+    for name, benchmark in BENCHMARKS.items():
+        typer.echo(f"{name:18} {(benchmark.__doc__ or '').strip()}")
 
 
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    was_on = gc.isenabled()
-    gc.disable()
+def _chosen(only: str) -> Sequence[str]:
+    from phasegate.verification.bench import BENCHMARKS
+
+    names = [name.strip() for name in only.split(",") if name.strip()]
+    if unknown := [name for name in names if name not in BENCHMARKS]:
+        raise typer.BadParameter(f"no benchmark {unknown[0]!r}: choose of {', '.join(BENCHMARKS)}", param_hint="--only")
+    return [name for name in BENCHMARKS if name in names or not names]
+
+
+def _stage(cache: Path | None, quick: bool, rounds: int, profile: bool) -> Stage:
+    import platformdirs
+
+    from phasegate.verification.bench import Stage
+
+    kept = cache or Path(platformdirs.user_cache_dir("phasegate", appauthor=False)) / "bench"
+    return Stage(kept, quick=quick, rounds=rounds, profile=profile, say=lambda text: typer.echo(text, err=True))
+
+
+def _measured(stage: Stage, names: Sequence[str], as_json: bool) -> list[Figure]:
+    """The figures, each told as a line as soon as it is there if lines are wished."""
+    from phasegate.cli.output import write_line
+    from phasegate.verification.bench import ChildFailed, run
+
+    figures = []
     try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
+        for figure in run(stage, names):
+            figures.append(figure)
+            if as_json:
+                write_line("figure", None, {**attrs.asdict(figure), "kept": figure.kept})
+    except ChildFailed as failed:
+        _sum_up(figures, [], as_json)
+        typer.echo(f"phasegate bench: {failed}", err=True)
+        raise typer.Exit(1) from failed
+    return figures
 
 
-def _timed(task: Task, times: int = 1) -> float:
-    start = time.thread_time()
-    for _ in range(times):
-        task()
-    return (time.thread_time() - start) / times
+def _tune(stage: Stage, as_json: bool) -> None:
+    from phasegate.cli.output import write_line
+    from phasegate.verification.bench import settings
+
+    heads = ("phase", "batch", "in flight", "window", "items/s", "an answer", "timeout")
+    rows = []
+    for one in settings(stage):
+        if as_json:
+            write_line("setting", None, {**attrs.asdict(one), "answer": one.answer, "patience": one.patience})
+        figures = one.phase, one.batch, one.in_flight, one.window, f"{one.rate:,.0f}{' *' if one.default else ''}"
+        rows.append((*map(str, figures), f"{one.answer:.2f} s", f"{one.patience:.0f} answers"))
+    if not as_json:
+        _table(heads, rows)
+        typer.echo("* what a client does by itself")
 
 
-def _say(costs: list[Cost]) -> None:
+def _compared(against: Path, figures: Sequence[Figure], quick: bool) -> list[Worse]:
+    from phasegate.verification.bench.baseline import BadBaseline, compared
+
+    try:
+        return compared(against, figures, quick=quick)
+    except BadBaseline as error:
+        raise typer.BadParameter(str(error), param_hint="--against") from error
+
+
+def _sum_up(figures: Sequence[Figure], worse: Sequence[Worse], as_json: bool) -> None:
+    kept = all(figure.kept for figure in figures)
+    if as_json:
+        from phasegate.cli.output import write_line
+
+        write_line("summary", None, {"kept": kept, "worse": [attrs.asdict(one) for one in worse]})
+        return
+    _say(figures)
+    for one in worse:
+        typer.echo(f"{one.name}: {one.ratio:.3f}, worse than the baseline {one.baseline:.3f}")
+
+
+def _say(figures: Sequence[Figure]) -> None:
+    rows = [(f.name, f"{f.ratio:.3g}", _bound(f), f.measured, f.floor) for f in figures]
+    _table(("figure", "ratio", "bound", "measured", "floor"), rows)
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    table.add_column("check")
-    for heading in ("ms", "multiple", "at most"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("of")
-    for cost in costs:
-        bound = "-" if cost.bound is None else f"{cost.bound:g}" + ("" if cost.kept else " BROKEN")
-        table.add_row(cost.check, f"{cost.seconds * 1000:.2f}", f"{cost.multiple:.2f}", bound, cost.unit)
+    for head in heads:
+        table.add_column(head, no_wrap=head not in ("measured", "floor"))
+    for row in rows:
+        table.add_row(*row)
     Console(highlight=False).print(table)
-    for cost in costs:
-        if cost.size:
-            typer.echo(f"{cost.check}: {cost.size}")
 
 
-def _say_json(costs: list[Cost]) -> None:
-    from phasegate.cli.output import write_line
-
-    for cost in costs:
-        write_line("cost", None, {**attrs.asdict(cost), "kept": cost.kept})
-    write_line("summary", None, {"kept": all(cost.kept for cost in costs)})
+def _bound(figure: Figure) -> str:
+    if figure.bound is None:
+        return "-"
+    return f"{'≤' if figure.at_most else '≥'} {figure.bound:g}{'' if figure.kept else ' BROKEN'}"

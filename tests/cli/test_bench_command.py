@@ -1,71 +1,116 @@
-"""`phasegate bench`: what it measures really holds, and a broken bound is exit 1."""
+"""`phasegate bench`: what it tells, what it refuses, and when it ends with 1."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 
-import attrs
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from phasegate.cli import bench as command
-from phasegate.cli.bench import CHAINLOCK, CYCLE, LIST, NEW_CYCLE, VERIFICATION, measure
-from phasegate.cli.bench_data import BenchData
-from phasegate.consensus.faults import PeerMisbehaved
+from phasegate.cli.bench import bench
+from phasegate.verification import bench as benchmarks
+from phasegate.verification.bench import ChildFailed, Figure, Setting, Stage
+from phasegate.verification.bench.figures import at_least, at_most
+
+Run = Callable[..., tuple[int, str]]
 
 
-@pytest.fixture(scope="module")
-def data() -> BenchData:
-    """A smaller network, with quorums of the real size."""
-    return BenchData.make(300)
+def _fast(stage: Stage) -> list[Figure]:
+    """Two figures, one of them without a bound."""
+    stage.say("a chain is made")
+    return [at_least("fast", 0.9, stage.bound(0.8), "1 µs", "0.9 µs"), at_most("fast-too", 3.0, None, "3 s", "1 s")]
 
 
-def test_the_data_are_the_same_every_time_and_hold(data: BenchData) -> None:
-    """Every task runs without complaint."""
-    assert BenchData.make(300) == data
-    for task in (data.verify_bare, data.verify_chainlock, data.check_cycle, data.hash_list, data.check_list):
-        task()
+def _slow(stage: Stage) -> list[Figure]:
+    """One beyond its bound."""
+    return [at_most("slow", 2.0, stage.bound(1.5), "2 s", "1 s")]
 
 
-def test_the_tasks_check_what_they_say(data: BenchData) -> None:
-    """With anything wrong in the data they fail."""
-    key, message, signature = data.bare
-    with pytest.raises(ValueError, match="do not hold"):
-        attrs.evolve(data, bare=(key, message[::-1], signature)).verify_bare()
-    with pytest.raises(PeerMisbehaved):
-        attrs.evolve(data, lock=attrs.evolve(data.lock, height=1)).verify_chainlock()
-    with pytest.raises(PeerMisbehaved):
-        attrs.evolve(data, rotated=data.rotated[::-1]).check_cycle()
-    with pytest.raises(PeerMisbehaved):
-        attrs.evolve(data, header=data.header[:79] + b"\1").check_list()
-
-
-def test_every_check_has_its_cost(data: BenchData) -> None:
-    costs = {cost.check: cost for cost in measure(data, 1)}
-    assert list(costs) == [CHAINLOCK, CYCLE, NEW_CYCLE, LIST]
-    assert all(cost.seconds > 0 and cost.multiple > 0 for cost in costs.values())
-    assert {name: cost.bound for name, cost in costs.items()} == {CHAINLOCK: 3, CYCLE: 150, NEW_CYCLE: None, LIST: 8}
-    assert "32 commitments x 60 members" in costs[CYCLE].size
+def _broken(stage: Stage) -> list[Figure]:
+    """Its client fails."""
+    raise ChildFailed("the client fell over")
 
 
 @pytest.fixture
-def bounds(monkeypatch: pytest.MonkeyPatch, data: BenchData) -> dict[str, tuple[str, float | None]]:
-    """The bounds that the command holds itself to, to be changed."""
-    changed: dict[str, tuple[str, float | None]] = {name: (unit, None) for name, (unit, _) in command.BOUNDS.items()}
-    monkeypatch.setattr(command, "BOUNDS", changed)
-    monkeypatch.setattr("phasegate.cli.bench_data.BenchData.make", lambda: data)
-    return changed
-
-
-@pytest.mark.parametrize(("bound", "code"), [(1e9, 0), (1e-9, 1)])
-def test_a_broken_bound_is_exit_1(bounds: dict[str, tuple[str, float | None]], bound: float, code: int) -> None:
-    """As a table and as lines."""
-    bounds[CHAINLOCK] = (VERIFICATION, bound)
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Runs the command with three benchmarks that take no time: the exit code and what it printed."""
+    monkeypatch.setattr(benchmarks, "BENCHMARKS", {"fast": _fast, "slow": _slow, "broken": _broken})
     app = typer.Typer()
-    app.command()(command.bench)
-    for words in (["--rounds", "1"], ["--rounds", "1", "--json"]):
-        result = CliRunner().invoke(app, words)
-        assert result.exit_code == code
-    last = json.loads(result.stdout.splitlines()[-1])
-    assert (last["event"], last["kept"]) == ("summary", code == 0)
+    app.command()(bench)
+
+    def call(*words: str) -> tuple[int, str]:
+        result = CliRunner(env={"COLUMNS": "120"}).invoke(app, ["--cache", str(tmp_path), *words])
+        return result.exit_code, result.stdout
+
+    return call
+
+
+def test_the_benchmarks_are_listed(run: Run) -> None:
+    """With what each of them measures."""
+    code, told = run("--list")
+    assert code == 0
+    assert [line.split(maxsplit=1) for line in told.splitlines()] == [
+        ["fast", "Two figures, one of them without a bound."],
+        ["slow", "One beyond its bound."],
+        ["broken", "Its client fails."],
+    ]
+
+
+def test_the_table_has_ratio_bound_measure_and_floor(run: Run) -> None:
+    code, told = run("--only", "fast")
+    assert code == 0
+    assert "fast-too" in told
+    assert [line.split() for line in told.splitlines()][1] == ["fast", "0.9", "≥", "0.8", "1", "µs", "0.9", "µs"]
+
+
+def test_a_broken_bound_is_exit_1(run: Run) -> None:
+    """Unless the chains are too short for it."""
+    code, told = run("--only", "slow,fast")
+    assert code == 1
+    assert "≤ 1.5 BROKEN" in told
+    assert run("--only", "slow", "--quick")[0] == 0
+
+
+def test_lines_are_objects_and_the_last_one_sums_up(run: Run) -> None:
+    code, told = run("--only", "slow", "--json")
+    figure, summary = map(json.loads, told.splitlines())
+    assert (code, figure["event"], figure["name"], figure["ratio"], figure["kept"]) == (1, "figure", "slow", 2.0, False)
+    assert (summary["event"], summary["kept"], summary["worse"]) == ("summary", False, [])
+
+
+def test_unknown_names_and_missing_baselines_are_refused(run: Run, tmp_path: Path) -> None:
+    """Before anything is measured."""
+    assert run("--only", "nonsense")[0] == 2
+    assert run("--against", str(tmp_path / "none"))[0] == 2
+
+
+def test_settings_are_told_with_the_patience_they_leave(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a table and as lines."""
+    tried = [Setting("filters", 1000, 8, 16, 40_000.0, True), Setting("filters", 100, 8, 16, 4_000.0, False)]
+    monkeypatch.setattr(benchmarks, "settings", lambda _: iter(tried))
+    code, told = run("--tune")
+    assert code == 0
+    assert told.splitlines()[1].split() == ["filters", "1000", "8", "16", "40,000", "*", "0.20", "s", "50", "answers"]
+    one, _ = map(json.loads, run("--tune", "--json")[1].splitlines())
+    assert (one["event"], one["rate"], one["answer"], one["patience"]) == ("setting", 40_000.0, 0.2, 50.0)
+
+
+def test_a_failed_client_is_told_after_what_was_measured(run: Run) -> None:
+    code, told = run("--only", "fast,broken")
+    assert code == 1
+    assert "fast-too" in told
+
+
+def test_a_run_is_held_against_a_recorded_one(run: Run, tmp_path: Path) -> None:
+    """The same figures pass, worse ones are told and are exit 1; one of other sizes is refused."""
+    file = tmp_path / "baseline.json"
+    assert run("--only", "fast", "--record", str(file))[0] == 0
+    assert run("--only", "fast", "--against", str(file))[0] == 0
+    file.write_text(json.dumps({"quick": False, "ratios": {"fast": 2.0, "fast-too": 3.0}}))
+    code, told = run("--only", "fast", "--against", str(file))
+    assert code == 1
+    assert told.splitlines()[-1] == "fast: 0.900, worse than the baseline 2.000"
+    assert run("--only", "fast", "--quick", "--against", str(file))[0] == 2

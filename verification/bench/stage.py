@@ -1,0 +1,159 @@
+"""Where benchmarks play: sizes, chains, peers, clients, and what several of them need measured only once."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from phasegate.consensus.x11 import x11_many
+from phasegate.p2p.simnet.bulk_chain import BulkChain
+from phasegate.p2p.simnet.bulk_files import made
+from phasegate.p2p.simnet.bulk_node import AT_ONCE, Slowness
+from phasegate.p2p.simnet.bulk_plan import BulkPlan
+from phasegate.verification.bench.figures import timed
+from phasegate.verification.bench.measured import Result
+from phasegate.verification.bench.peer import Peer, peer
+
+CORE_FILTERS, CORE_BLOCKS, CORE_DELAY = 100_000.0, 3_900.0, 0.2
+"""Filters and blocks a second, and seconds an answer, of a Dash Core 23.1 node at its best, as measured."""
+WARM_UP = 4000
+
+
+@attrs.frozen
+class Sizes:
+    """The chains that are used.
+
+    Args:
+        large: the longest one, as long as mainnet's.
+        middle: a tenth of it in everything.
+        blocks: a short one with many matched blocks.
+    """
+
+    large: BulkPlan
+    middle: BulkPlan
+    blocks: BulkPlan
+
+
+FULL = Sizes(
+    BulkPlan(2_500_000, filters=400_000, matched=500, known_every=12_000),
+    BulkPlan(250_000, filters=40_000, matched=50, known_every=12_000),
+    BulkPlan(22_000, filters=20_000, matched=10_000, elements=20),
+)
+QUICK = Sizes(
+    BulkPlan(60_000, filters=20_000, matched=50, known_every=4_000),
+    BulkPlan(6_000, filters=2_000, matched=5, known_every=400),
+    BulkPlan(3_000, filters=2_500, matched=1_200, elements=20),
+)
+
+
+@attrs.define(slots=False)
+class Stage:
+    """What the benchmarks of one run share.
+
+    Args:
+        cache: where chains are kept.
+        scratch: a folder for stores, emptied by whoever made it; None: a temporary one.
+        quick: whether the chains are short; bounds that need long ones do not hold then.
+        rounds: how often what is short is measured.
+        profile: whether clients tell where their time goes.
+        say: is told what takes its time.
+    """
+
+    cache: Path
+    scratch: Path | None = None
+    quick: bool = False
+    rounds: int = 5
+    profile: bool = False
+    say: Callable[[str], None] = lambda _: None
+    sizes: Sizes = attrs.field(init=False)
+    cores: int = attrs.field(init=False)
+    _synced: dict[BulkPlan, tuple[Result, Path, float]] = attrs.field(factory=dict, init=False)
+    _stores: int = attrs.field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.sizes = QUICK if self.quick else FULL
+        self.cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+    def bound(self, figure: float) -> float | None:
+        """A bound that holds on long chains only."""
+        return None if self.quick else figure
+
+    def chain(self, plan: BulkPlan) -> BulkChain:
+        """The chain of `plan`, made if need be."""
+        return BulkChain.open(plan, made(plan, self.cache, self.say))
+
+    @cached_property
+    def x11_seconds(self) -> float:
+        """What one X11 takes on one core: the floor of everything about headers."""
+        raw = self.chain(self.sizes.middle).headers(1, WARM_UP)
+        x11_many(raw)
+        return statistics.median([timed(lambda: x11_many(raw), time.thread_time) for _ in range(5)]) / WARM_UP
+
+    @contextmanager
+    def peers(self, plan: BulkPlan, slowness: Slowness = AT_ONCE, count: int = 1) -> Iterator[list[Peer]]:
+        """So many nodes with the chain of `plan`, each in a process of its own."""
+        self.chain(plan)
+        with ExitStack() as started:
+            yield [started.enter_context(peer(plan, self.cache, slowness)) for _ in range(count)]
+
+    def new_store(self) -> Path:
+        """A folder for a store."""
+        self._stores += 1
+        return (self.scratch or self.cache) / f"store-{self._stores}"
+
+    def copy_of(self, store: Path) -> Path:
+        """A store that may be changed."""
+        copied = self.new_store()
+        shutil.copytree(store, copied)
+        return copied
+
+    def client(self, plan: BulkPlan, peers: Sequence[Peer], **task: Any) -> Result:
+        """Run a client in a process of its own; see `measured.Task`.
+
+        Raises:
+            ChildFailed: it did not come to the end of its task.
+        """
+        fields = {"datadir": str(self.new_store()), "profile": self.profile, **task}
+        fields |= {"plan": attrs.asdict(plan), "cache": str(self.cache), "ports": [peer.port for peer in peers]}
+        words = [sys.executable, "-m", "phasegate.verification.bench.measured"]
+        done = subprocess.run(words, input=json.dumps(fields), capture_output=True, text=True, check=False)  # noqa: S603 - ourselves
+        if done.returncode:
+            raise ChildFailed(done.stderr.strip().rpartition("\n")[2] or f"a client ended with {done.returncode}")
+        result = Result(**json.loads(done.stdout.splitlines()[-1]))
+        if result.profile:
+            self.say(result.profile)
+        return result
+
+    def synced(self, plan: BulkPlan) -> tuple[Result, Path, float]:
+        """A whole sync with filters and blocks: what it took, its store, and the processor time of the peer.
+
+        Raises:
+            ChildFailed: it did not end, or not with the plan's balances.
+        """
+        if plan not in self._synced:
+            self.say(f"syncing {plan.headers:,} headers, {plan.filters:,} filters, {plan.matched:,} matched blocks")
+            store = self.new_store()
+            with self.peers(plan) as peers:
+                before = peers[0].cpu()
+                result = self.client(plan, peers, datadir=str(store), filters=True)
+                spent = peers[0].cpu() - before
+            if not result.found or result.tip != plan.headers:
+                raise ChildFailed(f"a sync to {result.tip} did not find what the chain holds")
+            self._synced[plan] = result, store, spent
+        return self._synced[plan]
+
+
+class ChildFailed(Exception):
+    """A process that was to be measured failed."""
