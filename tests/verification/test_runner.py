@@ -156,13 +156,20 @@ def test_survivors_and_a_small_share_are_violations(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.timeout(300)
-def test_real_processes_give_the_same_report_in_any_number() -> None:
-    """Two processes or one: the figures of a small run are the same."""
-    wanted = Wanted(parts=(Part.CHART, Part.SIMULATION), seed=5003, seeds=6, jobs=2)
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        Wanted(parts=(Part.ENGINE, Part.SIMULATION), seed=5003, seeds=1, examples=5, jobs=2),
+        pytest.param(Wanted(parts=(Part.CHART, Part.SIMULATION), seed=5003, seeds=6, jobs=2), marks=pytest.mark.soak),
+    ],
+)
+def test_real_processes_give_the_same_report_in_any_number(wanted: Wanted) -> None:
+    """Two processes or one: the figures of a small run are the same; its units are more than one."""
+    assert len(list(units.units(wanted.parts, wanted.seed, wanted.examples, wanted.seeds))) > 1
     two, one = run(wanted), run(attrs.evolve(wanted, jobs=1))
     for report in (one, two):
         assert report.violations == ()
-    for part in (Part.CHART, Part.SIMULATION):
+    for part in wanted.parts:
         assert one.counts(part) == two.counts(part)
 
 

@@ -53,7 +53,10 @@ def laws(outcome: Outcome) -> set[str]:
 # -- runs ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(5000, 5016))
+SEEDS = range(5000, 5016)
+
+
+@pytest.mark.parametrize("seed", [*SEEDS[:8], *(pytest.param(seed, marks=pytest.mark.soak) for seed in SEEDS[8:])])
 def test_a_seed_is_a_run_that_keeps_every_law(seed: int) -> None:
     """Seeds that `phasegate verify` does not run by itself."""
     outcome = simulate(Plan.draw(seed))
