@@ -42,9 +42,10 @@ def taken(message: Headers2, pieces: list[int], *, plainly: bool) -> Outcome:
 def message_of(count: int, seed: int, announcement: bool) -> Headers2:
     """Headers that need every kind of record, and more versions than are remembered."""
     rnd, raw, time = random.Random(seed), b"", 1_500_000_000
+    versions = rnd.choice(((4, 4, 0x20000000), range(9)))
     for _ in range(count):
         time += rnd.choice((150, 150, -20, 40_000))
-        raw += rnd.choice((4, 4, 0x20000000, rnd.randrange(12))).to_bytes(4, "little") + rnd.randbytes(64)
+        raw += rnd.choice(versions).to_bytes(4, "little") + rnd.randbytes(64)
         raw += time.to_bytes(4, "little") + rnd.choice((b"ABCD", b"ABCE")) + rnd.randbytes(4)
     return compress(raw, announcement=announcement)
 
