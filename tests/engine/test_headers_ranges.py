@@ -117,6 +117,7 @@ async def test_ranges_of_either_form_make_the_chain(
 
     monkeypatch.setattr("phasegate.consensus.headers.x11_many", counted)
     monkeypatch.setattr(headers_ranges, "COMMITTED", 2 * LIMIT)
+    monkeypatch.setattr(headers_ranges, "LEAST_PIECE", LIMIT)
     on, peers = far(store, *[Serving(trunk(), LIMIT)] * 3, compressed=compressed, delay=0.01)
     tips: list[int] = []
     on.work.writer.on_receipt = lambda _, after: tips.append(after.tip)

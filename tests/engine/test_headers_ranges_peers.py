@@ -11,8 +11,11 @@ import trio
 from trio.testing import MockClock
 
 from phasegate.consensus.faults import Fault
-from phasegate.consensus.params import REGTEST
+from phasegate.consensus.headers import ChainTip, CheckedHeaders
+from phasegate.consensus.joining import join
+from phasegate.consensus.params import REGTEST, Network
 from phasegate.engine.errors import Failure
+from phasegate.engine.phases import headers_ranges
 from phasegate.engine.phases.headers import download_headers
 from phasegate.p2p.compressed import compress
 from phasegate.p2p.messages import GetHeaders, Message
@@ -129,6 +132,24 @@ async def test_a_silent_peer_holds_nobody_up_for_long(store: Store, autojump_clo
         await download_headers(on.work)
     assert store.marks.tip_hash == trunk().tip_hash
     assert set(on.pool.dropped) <= {peers[0]}
+
+
+async def test_crumbs_are_put_together(
+    store: Store, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However few headers come in an answer, what waits to be stored is in few pieces."""
+    monkeypatch.setattr(headers_ranges, "LEAST_PIECE", 25)
+    joined: list[list[int]] = []
+
+    def watched(network: Network, tip: ChainTip, pieces: list[CheckedHeaders], now: int) -> list[CheckedHeaders]:
+        joined.append([piece.count for piece in pieces])
+        return join(network, tip, pieces, now)
+
+    monkeypatch.setattr(headers_ranges, "join", watched)
+    on, _ = far(store, Serving(trunk(), 7))
+    await download_headers(on.work)
+    assert (store.marks.tip_hash, store.marks.work) == (trunk().tip_hash, trunk().tip.work)
+    assert joined == [[28, 28, 4]] * 10 + [[28, 2]]
 
 
 async def test_a_peer_that_brings_crumbs_is_overtaken(store: Store, autojump_clock: MockClock) -> None:
