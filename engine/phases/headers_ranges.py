@@ -33,7 +33,7 @@ from phasegate.consensus.x11 import HEADER_SIZE
 from phasegate.engine.compression import OF_AN_ENCODER
 from phasegate.engine.errors import Failure, Unfit
 from phasegate.engine.peers import Peer
-from phasegate.engine.phases.headers_requests import HeaderRequests
+from phasegate.engine.phases.headers_requests import PIECE, HeaderRequests
 from phasegate.engine.phases.headers_stored import StoredHeaders
 from phasegate.engine.pipeline import in_order
 from phasegate.engine.work import Work
@@ -48,6 +48,8 @@ COMMITTED = 8000
 """Headers that are stored in one transaction, or as many more as the last answer brings."""
 UNDER_WAY = 8
 """Ranges under way to all peers together: more would keep no core busier, but the first one would be there later."""
+LEAST_PIECE = PIECE
+"""Headers below which an answer is put together with the next: a peer that sends crumbs must not fill the memory."""
 HEADER_BYTES = HEADER_SIZE + 32
 """Bytes that a header and its hash take in memory."""
 
@@ -145,7 +147,7 @@ class _Download:
         return [peer for peer in self._candidates() if peer.start_height >= self._end]
 
     async def _fetch(self, peer: Peer, wanted: Range) -> list[CheckedHeaders]:
-        """The headers of one range in pieces, an answer each, linked from its start to its end.
+        """The headers of one range in pieces, an answer each or several small ones, linked from its start to its end.
 
         Raises:
             PeerGone: no answer.
@@ -168,6 +170,8 @@ class _Download:
                     raise
                 self._requests.fall_back(peer, fault)
                 continue
+            if pieces and pieces[-1].count < LEAST_PIECE:
+                piece = _as_one(pieces.pop(), piece)
             pieces.append(piece)
             tip = piece.tip
         return pieces
@@ -195,6 +199,11 @@ class _Download:
             if piece.tip.height - changes[0].start + 1 >= COMMITTED or piece is joined[-1]:
                 await self._work.writer.commit(changes)
                 self.tip, changes = piece.tip, []
+
+
+def _as_one(first: CheckedHeaders, second: CheckedHeaders) -> CheckedHeaders:
+    """Two pieces of which the second continues the first."""
+    return attrs.evolve(first, raw=first.raw + second.raw, hashes=first.hashes + second.hashes, tip=second.tip)
 
 
 def _size(pieces: list[CheckedHeaders]) -> int:

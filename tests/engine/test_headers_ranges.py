@@ -2,60 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 import pytest
 import trio
 from trio.testing import MockClock
 
-from phasegate.consensus.faults import Fault
+from phasegate.consensus.faults import Fault, PeerMisbehaved
 from phasegate.consensus.headers import genesis_tip
 from phasegate.consensus.params import MAINNET, REGTEST, SIMNET, TESTNET, Network
 from phasegate.consensus.x11 import x11_many
-from phasegate.engine.config import Config, Limits
-from phasegate.engine.errors import Failure, RolledBack
+from phasegate.engine.config import Limits
+from phasegate.engine.errors import RolledBack
 from phasegate.engine.phases import headers_ranges
 from phasegate.engine.phases.headers import download_headers
 from phasegate.engine.phases.headers_ranges import Range, plan_ranges
-from phasegate.p2p.compressed import compress
-from phasegate.p2p.messages import GetHeaders, Message
-from phasegate.p2p.messages_chain import LocatorRequest
 from phasegate.store import Store
-from tests.scripted_peers import Answer, Bench, FakePeer, HeaderChain, Serving, bench, changed, remined
+from tests.header_ranges import LENGTH, LIMIT, ROUND_TRIP, SPAN, far, knowing, longer, trunk
+from tests.scripted_peers import Answer, Serving, changed
 from tests.simulated_world import small_chain
 
 if TYPE_CHECKING:
     from tests.simulated_world import Start, World
 
+
 pytestmark = pytest.mark.trio
-
-LENGTH, SPAN, LIMIT = 640, 60, 20
-"""Headers of the chain and of a range, and those that a peer sends at once."""
-ROUND_TRIP = 0.2
-
-
-@cache
-def trunk() -> HeaderChain:
-    return HeaderChain().grown(LENGTH)
-
-
-@cache
-def longer() -> HeaderChain:
-    """Leaves the trunk above 150, and has more work."""
-    return trunk().cut(150).grown(LENGTH - 140, seed=1)
-
-
-def knowing(chain: HeaderChain, every: int = 30, network: Network = REGTEST) -> Network:
-    """The network with each so-many-th block of a chain known."""
-    return attrs.evolve(network, known_blocks={at: chain.hash_at(at) for at in range(every, chain.height + 1, every)})
-
-
-def config(network: Network, span: int = SPAN, **limits: Any) -> Config:
-    return Config(network, limits=Limits(header_span=span, **limits))
 
 
 @pytest.fixture
@@ -64,43 +38,6 @@ def store(tmp_path: Path) -> Iterator[Store]:
     store = Store.open(tmp_path, REGTEST)
     yield store
     store.close()
-
-
-class Far(FakePeer):
-    """A peer that announces a height, and answers one question after another, each after a while."""
-
-    start_height = LENGTH
-    delay = 0.0
-    line: trio.Lock
-
-    async def send(self, message: Message) -> None:
-        async with self.line:
-            await trio.sleep(self.delay)
-        await super().send(message)
-
-    @property
-    def ranges(self) -> list[LocatorRequest]:
-        """The questions that ended in a known block."""
-        return [question for question in self.asked if any(question.stop)]
-
-
-def far(
-    store: Store,
-    *answers: Answer,
-    delay: float = 0.0,
-    network: Network | None = None,
-    compressed: Sequence[int] = (),
-    **limits: Any,
-) -> tuple[Bench, list[Far]]:
-    """A workbench whose peers announce the height of the trunk."""
-    on = bench(store, *answers, config=config(network or knowing(trunk()), **limits), compressed=compressed)
-    peers = []
-    for peer in on.peers:
-        peer.__class__ = Far
-        assert isinstance(peer, Far)
-        peer.delay, peer.line = delay, trio.Lock()
-        peers.append(peer)
-    return on, peers
 
 
 # -- the plan ------------------------------------------------------------------------------------------------------
@@ -180,6 +117,7 @@ async def test_ranges_of_either_form_make_the_chain(
 
     monkeypatch.setattr("phasegate.consensus.headers.x11_many", counted)
     monkeypatch.setattr(headers_ranges, "COMMITTED", 2 * LIMIT)
+    monkeypatch.setattr(headers_ranges, "LEAST_PIECE", LIMIT)
     on, peers = far(store, *[Serving(trunk(), LIMIT)] * 3, compressed=compressed, delay=0.01)
     tips: list[int] = []
     on.work.writer.on_receipt = lambda _, after: tips.append(after.tip)
@@ -239,142 +177,6 @@ async def test_memory_is_bounded(store: Store, autojump_clock: MockClock) -> Non
     assert (store.marks.tip, len(answered)) == (0, 2)
 
 
-# -- who is at fault -----------------------------------------------------------------------------------------------
-
-
-def lying_at(height: int, lie: Callable[[bytes], bytes]) -> Answer:
-    """Honest but for the header at `height`."""
-    honest = Serving(trunk(), LIMIT)
-
-    def answer(message: LocatorRequest) -> bytes:
-        raw = honest(message)
-        first = trunk().height_of(raw[4:36])
-        at = height - 1 - (first if first is not None else height)
-        return changed(raw, at, 0, lie(raw[at * 80 : at * 80 + 80])) if 0 <= at < len(raw) // 80 else raw
-
-    return answer
-
-
-def other_time(header: bytes) -> bytes:
-    """As good a header, but another."""
-    return remined(changed(header, 0, 68, (int.from_bytes(header[68:72], "little") + 1).to_bytes(4, "little")))
-
-
-def unproven(header: bytes) -> bytes:
-    """Its root is another, its work not done."""
-    for byte in range(256):
-        made = changed(header, 0, 36, bytes([byte]) * 32)
-        if remined(made) != made:
-            return made
-    raise AssertionError("all prove their work")
-
-
-LIES = {
-    "another block where one is known": (420, other_time, Fault.CHECKPOINT_CONTRADICTED),
-    "a block in a range that the next one does not continue": (389, other_time, Fault.BROKEN_HEADER_LINK),
-    "a block without work": (401, unproven, Fault.BAD_PROOF_OF_WORK),
-}
-
-
-@pytest.mark.parametrize("lie", LIES)
-async def test_a_liar_in_the_middle_is_banned_and_others_bring_its_ranges(
-    store: Store, autojump_clock: MockClock, lie: str
-) -> None:
-    """Nothing of what it told of that range is stored, and the others are none the worse."""
-    height, told, fault = LIES[lie]
-    on, peers = far(store, lying_at(height, told), *[Serving(trunk(), LIMIT)] * 2, delay=ROUND_TRIP)
-    peers[0].delay = 0.0  # it has most to tell
-    await download_headers(on.work)
-    assert {peer: found.fault for peer, found in on.pool.faults.items()} == {peers[0]: fault}
-    assert set(on.pool.dropped) <= {peers[0]}
-    assert store.marks.tip_hash == trunk().tip_hash
-
-
-async def test_a_peer_of_another_branch_is_caught_at_the_next_known_block(
-    store: Store, autojump_clock: MockClock
-) -> None:
-    """It has the block at which a range begins, and another at its end: as in a walk, that is a contradiction."""
-    on, peers = far(store, Serving(longer(), LIMIT), *[Serving(trunk(), LIMIT)] * 2, delay=ROUND_TRIP)
-    peers[0].delay = 0.0
-    await download_headers(on.work)
-    assert [found.fault for found in on.pool.faults.values()] == [Fault.CHECKPOINT_CONTRADICTED]
-    assert store.marks.tip_hash == trunk().tip_hash
-
-
-@pytest.mark.parametrize("chain", ["shorter", "genesis", "other"])
-async def test_a_peer_that_does_not_have_the_ranges_is_left_to_the_walk(
-    store: Store, autojump_clock: MockClock, chain: str
-) -> None:
-    """It claims more than it has, or is on another chain from the beginning: neither dropped, nor asked for more."""
-    network = attrs.evolve(REGTEST, known_blocks={at: trunk().hash_at(at) for at in range(210, LENGTH, 30)})
-    has = {"shorter": trunk().cut(200), "genesis": trunk().cut(0), "other": HeaderChain().grown(40, seed=9)}[chain]
-    on, peers = far(store, Serving(has, LIMIT), *[Serving(trunk(), LIMIT)] * 2, delay=ROUND_TRIP, network=network)
-    peers[0].delay = ROUND_TRIP / 2
-    await download_headers(on.work)
-    assert (store.marks.tip_hash, on.pool.dropped) == (trunk().tip_hash, {})
-    ends = {question.stop for question in peers[0].ranges if trunk().height_of(question.stop)}
-    assert 0 < len(ends) <= on.work.limits.in_flight["headers"]
-    by_walk = {found.detail[:11] for found in on.pool.faults.values()}
-    assert by_walk == ({"a fork at 0"} if chain == "other" else set())
-
-
-async def test_those_who_claim_less_have_their_turn_when_those_who_claim_most_have_nothing(
-    store: Store, autojump_clock: MockClock
-) -> None:
-    """One that claims the whole chain has none of it, one that claims half of it has that."""
-    on, peers = far(store, Serving(trunk().cut(3), LIMIT), Serving(trunk().cut(320), LIMIT), delay=ROUND_TRIP)
-    peers[1].start_height = 320
-    await download_headers(on.work)
-    assert (store.marks.tip_hash, on.pool.faults, on.pool.dropped) == (trunk().hash_at(320), {}, {})
-    stops = [height for question in peers[1].ranges if (height := trunk().height_of(question.stop)) is not None]
-    assert set(stops) == {60, 120, 180, 240, 300}
-
-
-@pytest.mark.parametrize("claim", [LENGTH, LENGTH + 1])
-async def test_a_silent_peer_holds_nobody_up_for_long(store: Store, autojump_clock: MockClock, claim: int) -> None:
-    """Its ranges are asked of others after `steal_after`, or, when it claims most, after its timeout."""
-    on, peers = far(store, *[Serving(trunk(), LIMIT)] * 3, delay=ROUND_TRIP)
-    peers[0].mute, peers[0].start_height = True, claim
-    with trio.fail_after(30):
-        await download_headers(on.work)
-    assert store.marks.tip_hash == trunk().tip_hash
-    assert set(on.pool.dropped) <= {peers[0]}
-
-
-async def test_a_peer_that_brings_crumbs_is_overtaken(store: Store, autojump_clock: MockClock) -> None:
-    """One header an answer: others bring its ranges long before."""
-    on, peers = far(store, Serving(trunk(), 1), *[Serving(trunk(), LIMIT)] * 2, delay=ROUND_TRIP, steal_after=1.0)
-    peers[0].delay = 1.0
-    with trio.fail_after(60):
-        await download_headers(on.work)
-    assert (store.marks.tip_hash, on.pool.faults) == (trunk().tip_hash, {})
-
-
-async def test_wrong_compression_is_asked_again_plainly(store: Store, autojump_clock: MockClock) -> None:
-    """Said once, however many ranges were under way; the peer stays."""
-    on, peers = far(store, *[Serving(trunk(), LIMIT)] * 2, compressed=(LIMIT, LIMIT), delay=ROUND_TRIP)
-
-    def spoiled(raw: bytes) -> Message:
-        return compress(changed(raw, 5, 36, b"\1" * 32) if len(raw) > 400 else raw)
-
-    peers[0].packed = spoiled
-    await download_headers(on.work)
-    assert (store.marks.tip_hash, on.pool.faults, on.pool.dropped) == (trunk().tip_hash, {}, {})
-    assert on.warned == ["headers2-unusable"]
-    assert any(isinstance(question, GetHeaders) for question in peers[0].ranges)
-    assert not any(isinstance(question, GetHeaders) for question in peers[1].ranges)
-
-
-async def test_when_all_are_gone_the_walk_says_so(store: Store, autojump_clock: MockClock) -> None:
-    """With what is stored by then."""
-    on, peers = far(store, lying_at(301, unproven), delay=ROUND_TRIP)
-    with pytest.raises(Failure):
-        await download_headers(on.work)
-    assert [found.fault for found in on.pool.faults.values()] == [Fault.BAD_PROOF_OF_WORK]
-    assert store.marks.tip_hash == trunk().hash_at(store.marks.tip)
-    assert peers[0].ranges
-
-
 # -- what is stored ------------------------------------------------------------------------------------------------
 
 
@@ -410,6 +212,20 @@ async def test_our_own_damage_is_repaired_and_nobody_blamed(
     assert (store.marks.tip < 60, on.warned, on.pool.faults) == (True, ["headers-repaired"], {})
 
 
+async def test_a_range_that_cannot_stand_on_sound_headers_is_left_to_the_walk(
+    store: Store, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that is known of it is that it leads to a known block: nobody is blamed for that."""
+
+    def refuse(*_: object) -> None:
+        raise PeerMisbehaved(Fault.BAD_HEADER_TIME, "height 1: as a test wishes")
+
+    monkeypatch.setattr(headers_ranges, "join", refuse)
+    on, _ = far(store, Serving(trunk(), LIMIT))
+    await download_headers(on.work)
+    assert (store.marks.tip_hash, on.pool.faults, on.warned) == (trunk().tip_hash, {}, [])
+
+
 # -- whole clients -------------------------------------------------------------------------------------------------
 
 
@@ -419,13 +235,13 @@ async def test_whole_clients_use_ranges(world: World, running: Start, autojump_c
     network = attrs.evolve(SIMNET, known_blocks={at: chain.hash_at(at) for at in range(10, 60, 10)})
     for port in (1, 2):
         world.add(chain, port)
-    settings = world.config(1, 2, network=network, watch=chain.watch, limits={"header_span": 10})
+    settings = world.config(1, 2, network=network, limits={"header_span": 10}, masternodes=False, filters=False)
     async with running(settings) as run:
         await run.until("synced")
         digest = run.client.store.digest()
-        assert run.path == ["headers", "mnlist", "cfheaders", "filters", "blocks", "synced"]
+        assert run.path == ["headers", "synced"]
         assert run.warnings == []
-    plain = world.config(1, watch=chain.watch)
+    plain = world.config(1, masternodes=False, filters=False)
     async with running(attrs.evolve(plain, datadir=world.directory / "walked")) as run:
         await run.until("synced")
         assert run.client.store.digest() == digest
