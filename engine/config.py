@@ -12,6 +12,7 @@ from phasegate.consensus.addresses import parse_watch_item
 from phasegate.consensus.params import Network, UnfitSetting, UnknownActivation, UnknownNetwork, network
 from phasegate.engine.errors import ConfigError
 from phasegate.engine.limits import Limits
+from phasegate.engine.memory import MEMORY_LIMIT, within
 from phasegate.engine.starting import start_at
 from phasegate.p2p.addresses import Address, BadAddress
 from phasegate.store import Anchor
@@ -57,6 +58,7 @@ class Config:
         max_tip_age: seconds after which the newest block is too old to be the tip; None: never.
         keep_history: how many transition journal rows to keep.
         limits: how much is asked for at once, and how long an answer may take.
+        memory_limit: bytes that the whole process may take; `create` derives the limits from it.
         check_facts: re-read the durable facts at each event and stop on any difference (for tests).
     """
 
@@ -76,6 +78,7 @@ class Config:
     max_tip_age: float | None = None
     keep_history: int = 100_000
     limits: Limits = attrs.field(factory=Limits)
+    memory_limit: int = MEMORY_LIMIT
     check_facts: bool = False
 
     @property
@@ -104,6 +107,7 @@ class Config:
         birthday: str = "",
         min_chainwork: int | None = None,
         max_tip_age: float | None = None,
+        memory_limit: int | None = None,
     ) -> Config:
         """A configuration from what people write: names, `HOST:PORT`, addresses or script hex.
 
@@ -125,6 +129,8 @@ class Config:
             birthday: the first height, or date as `2024-05-31`, whose filter is wanted.
             min_chainwork: the least work of a chain that counts as complete; None: what the network states.
             max_tip_age: seconds after which the newest block is too old; None: the network's, 0: never.
+            memory_limit: bytes that the whole process may take, from which `hold_bytes`, `window` and the batch of
+                blocks in `limits` follow; None: 256 MB, and `limits` as they are.
 
         Raises:
             ConfigError: naming the setting that is wrong, and why.
@@ -145,7 +151,8 @@ class Config:
             watch=tuple(dict.fromkeys(watch_script(text, chain) for text in watch)),
             masternodes=masternodes,
             filters=filters,
-            limits=limits or Limits(),
+            limits=(limits or Limits()) if memory_limit is None else within(limits or Limits(), memory_limit),
+            memory_limit=MEMORY_LIMIT if memory_limit is None else memory_limit,
             anchor=start.anchor,
             birthday=start.birthday,
             min_chainwork=min_chainwork,

@@ -137,6 +137,11 @@ class Locks:
         if self._enabled:
             self.received(peer, message)
 
+    @property
+    def enabled(self) -> bool:
+        """Whether locks are wanted at all."""
+        return self._enabled
+
     def offer_coinbase(self, coinbase: Transaction, store: Store) -> None:
         """Take the ChainLock that the coinbase of a stored block carries, if it carries one that is news.
 

@@ -3,9 +3,10 @@
 A unique index on 32 random bytes a row is what makes header stores slow. Instead, 8 bytes of each hash (the first in
 wire order; in display order they would be zeros) stand sorted in memory beside their heights: 12 bytes a header, built
 at open. Appended batches are sorted runs of their own; a run is merged into its neighbour as soon as that is not at
-least twice as long, so there are few runs and each header is moved only a few times. Two hashes may share those 8
-bytes, so a look-up yields candidates, which the caller compares in full. An index is immutable: readers keep the one
-they hold while a commit prepares the next.
+least twice as long, so there are few runs and each header is moved only a few times. Merging needs memory for both, so
+no run becomes longer than `LONGEST`: a long chain has a run for each of its parts, and no peak in memory at its end.
+Two hashes may share those 8 bytes, so a look-up yields candidates, which the caller compares in full. An index is
+immutable: readers keep the one they hold while a commit prepares the next.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ from numpy.typing import NDArray
 
 Keys = NDArray[np.uint64]
 Heights = NDArray[np.uint32]
+
+
+LONGEST = 1 << 18
+"""Headers in the longest run, which takes 3 MB, and 8 MB more while it is made."""
 
 
 @attrs.frozen(eq=False)
@@ -69,6 +74,10 @@ class HashIndex:
 
 
 def _merged(runs: tuple[_Run, ...]) -> tuple[_Run, ...]:
-    while len(runs) > 1 and len(runs[-2].keys) < 2 * len(runs[-1].keys):
+    while len(runs) > 1 and len(runs[-2].keys) < 2 * len(runs[-1].keys) and _fit_in_one(*runs[-2:]):
         runs = (*runs[:-2], runs[-2].merged(runs[-1]))
     return runs
+
+
+def _fit_in_one(run: _Run, other: _Run) -> bool:
+    return len(run.keys) + len(other.keys) <= LONGEST

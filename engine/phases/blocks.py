@@ -123,13 +123,13 @@ class _Download:
     async def apply(self, heights: tuple[int, ...], blocks: list[RawBlock]) -> None:
         """Record what the blocks at `heights` pay to and spend from watched scripts."""
         changes, ours = list[Change](), self._work.broadcasts
-        locked = self._work.writer.marks.chainlock or 0
+        locked, locks = self._work.writer.marks.chainlock or 0, self._work.locks
         scripts, coins, sieve = self._watched.scripts, self._watched.coins, self._watched.sieve
         for height, block in zip(heights, blocks, strict=True):
             findings = scan_block(block, height, scripts, coins, sieve)
             self._watched.learn(findings)
-            if height > locked:  # a coinbase tells of a lock below its own block
-                self._work.locks.offer_coinbase(block.transaction(0), self._work.store)
+            if locks.enabled and height > locked:  # a coinbase tells of a lock below its own block
+                locks.offer_coinbase(block.transaction(0), self._work.store)
             changes += [RecordBlock(height, findings), *([] if ours is None else ours.found(block, height))]
         await self._work.writer.commit(changes)
         if ours is not None:

@@ -89,6 +89,16 @@ Llmq = Annotated[
 MaxPeers = Annotated[
     int, typer.Option("--max-peers", metavar="N", min=1, max=64, help="How many peers to be connected to. Default 8.")
 ]
+MemoryLimit = Annotated[
+    int | None,
+    typer.Option(
+        "--memory-limit",
+        metavar="MB",
+        min=1,
+        max=1 << 20,
+        help="The most memory that the whole process may take, whatever the chain's length. Default 256.",
+    ),
+]
 HIGHEST = (1 << 31) - 1
 """The last height that Dash Core can count to."""
 

@@ -28,9 +28,9 @@ PHASE_OF = {
 }
 UNSTORED = ("getcfcheckpt",)
 """What is asked again at each start of its phase: the peers' claims, which are held against the stored chain."""
-IN_FLIGHT = {"headers": 2, "mnlist": 2, "cfheaders": 8, "filters": 8, "blocks": 8}
+IN_FLIGHT = {"headers": 2, "mnlist": 2, "cfheaders": 8, "filters": 8, "blocks": 32}
 """Requests that may be under way, or answered and not yet stored in order: one headers batch is asked for while the
-one before it is verified; of the others the engine holds a window of 8 (`Limits.window`)."""
+one before it is verified; of the others, what the engine asks of one peer (`Limits.in_flight`)."""
 
 
 @attrs.frozen
