@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,8 @@ from phasegate.verification.bench.peer import Peer, peer
 
 CORE_FILTERS, CORE_BLOCKS, CORE_DELAY = 100_000.0, 3_900.0, 0.2
 """Filters and blocks a second, and seconds an answer, of a Dash Core 23.1 node at its best, as measured."""
+LIKE_CORE = Slowness(loop=0.15, filters=CORE_FILTERS, blocks=CORE_BLOCKS)
+"""Such a node."""
 WARM_UP = 4000
 
 
@@ -58,7 +59,7 @@ QUICK = Sizes(
 )
 
 
-@attrs.define(slots=False)
+@attrs.define
 class Stage:
     """What the benchmarks of one run share.
 
@@ -94,9 +95,8 @@ class Stage:
         """The chain of `plan`, made if need be."""
         return BulkChain.open(plan, made(plan, self.cache, self.say))
 
-    @cached_property
     def x11_seconds(self) -> float:
-        """What one X11 takes on one core: the floor of everything about headers."""
+        """What one X11 takes on one core at this moment: the floor of everything about headers."""
         raw = self.chain(self.sizes.middle).headers(1, WARM_UP)
         x11_many(raw)
         return statistics.median([timed(lambda: x11_many(raw), time.thread_time) for _ in range(5)]) / WARM_UP
