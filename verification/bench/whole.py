@@ -100,7 +100,7 @@ def charts(stage: Stage) -> Sequence[Figure]:
 
 
 def strategy(stage: Stage) -> Sequence[Figure]:
-    """A whole sync with one peer like Core, one phase after the other; and with the phases after headers side by side."""
+    """A whole sync with one peer like Core: one phase after the other, and those after headers side by side."""
     if "strategy" not in attrs.fields_dict(Config):
         return []
     plan, taken = stage.sizes.large if stage.quick else stage.sizes.middle, dict[str, float]()
