@@ -61,7 +61,7 @@ prove-the-proof: $(VENV)/.ready-run  ## bugs planted one at a time: each must ma
 bench: $(VENV)/.ready-run  ## what each part of a sync costs, in multiples of its physical floor (BENCH="--quick": a minute)
 	$(BIN)/phasegate bench $(BENCH)
 
-GUARDED := headers-validate,headers2,filter-headers,match,masternode-list,chainlock,rotation,charts,full
+GUARDED := headers-validate,headers2,filter-headers,match,masternode-list,chainlock,rotation,full
 bench-guard: $(VENV)/.ready-run  ## ratios of processor time on short chains, against the last committed ones
 	$(BIN)/phasegate bench --quick --only $(GUARDED) --against docs/bench-baseline.json
 

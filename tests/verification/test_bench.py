@@ -17,7 +17,7 @@ from phasegate.p2p.simnet.bulk_chain import BulkChain
 from phasegate.p2p.simnet.bulk_files import made
 from phasegate.p2p.simnet.bulk_node import AT_ONCE, serve
 from phasegate.p2p.simnet.bulk_plan import BulkPlan
-from phasegate.verification.bench import BENCHMARKS, Stage
+from phasegate.verification.bench import BENCHMARKS, ChildFailed, Stage
 from phasegate.verification.bench.baseline import TOLERANCE, BadBaseline, compared, record
 from phasegate.verification.bench.figures import alternately, at_least, at_most, per_item
 from phasegate.verification.bench.filters import Bare, filter_headers
@@ -126,6 +126,17 @@ def test_a_client_syncs_a_bulk_chain_through_all_its_phases(cache: Path, tmp_pat
     assert "function calls" in again.profile
 
 
+def test_clients_and_peers_have_processes_of_their_own(cache: Path, tmp_path: Path) -> None:
+    """What they took is told; one that fails is told by the last line that it said."""
+    stage = Stage(cache, tmp_path, warm=True)
+    with stage.peers(PLAN) as peers:
+        result = stage.client(PLAN, peers)
+        assert (result.tip, list(result.phases)) == (PLAN.headers, ["headers"])
+        assert peers[0].cpu() > 0
+    with pytest.raises(ChildFailed, match="nonsense"):
+        stage.client(PLAN, [], config={"nonsense": 1})
+
+
 def test_a_peer_can_be_drained(chain: BulkChain, node: Peer) -> None:
     """Of everything that it has, to the last byte."""
     asked = [*asks_headers(chain), *asks_filter_headers(chain), *asks_filters(chain), *asks_blocks(chain)]
@@ -151,7 +162,7 @@ def test_short_benchmarks_run_on_short_chains(cache: Path, tmp_path: Path, monke
     part.judge()
     (figure,) = filter_headers(stage)
     assert figure.ratio > 0
-    assert stage.x11_seconds > 0
+    assert stage.x11_seconds() > 0
     assert stage.bound(0.5) is None
 
 

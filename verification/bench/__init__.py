@@ -44,6 +44,7 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
         "start": program.start,
         "scaling": whole.scaling,
         "memory": whole.memory,
+        "strategy": whole.strategy,
         "full": whole.full,
     }
 )

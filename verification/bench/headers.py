@@ -110,16 +110,16 @@ def headers2(stage: Stage) -> Sequence[Figure]:
 def headers(stage: Stage) -> Sequence[Figure]:
     """All headers from one peer in another process, every rule kept, stored: both cores should do nothing but X11."""
     plan = stage.sizes.large if stage.quick else stage.sizes.middle
-    best = None
+    tries = list[tuple[float, float, float]]()
     with stage.peers(plan) as peers:
         for _ in range(max(1, stage.rounds // 5)):
-            before = peers[0].cpu()
+            before, each = peers[0].cpu(), stage.x11_seconds()
             result = stage.client(plan, peers)
             taken, served = result.phases["headers"], peers[0].cpu() - before
-            ratio = plan.headers * stage.x11_seconds / max(stage.cores * taken - served, 1e-9)
-            best = max(best or (0.0, 0.0), (ratio, taken))
-    ratio, taken = best or (0.0, 1.0)
-    floor = f"X11 {stage.x11_seconds * 1e6:.2f} µs on {stage.cores} cores that the peer does not use"
+            ratio = plan.headers * each / max(stage.cores * taken - served, 1e-9)
+            tries.append((ratio, taken, each))
+    ratio, taken, each = max(tries)
+    floor = f"X11 {each * 1e6:.2f} µs on {stage.cores} cores that the peer does not use"
     return [
         at_least("headers", ratio, stage.bound(0.85), per_item(taken, plan.headers, "header"), floor, guarded=False)
     ]

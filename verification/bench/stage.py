@@ -11,13 +11,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from phasegate.consensus.x11 import x11_many
+from phasegate.consensus.x11 import HEADER_SIZE, x11_many
 from phasegate.p2p.simnet.bulk_chain import BulkChain
 from phasegate.p2p.simnet.bulk_files import made
 from phasegate.p2p.simnet.bulk_node import AT_ONCE, Slowness
@@ -28,7 +27,12 @@ from phasegate.verification.bench.peer import Peer, peer
 
 CORE_FILTERS, CORE_BLOCKS, CORE_DELAY = 100_000.0, 3_900.0, 0.2
 """Filters and blocks a second, and seconds an answer, of a Dash Core 23.1 node at its best, as measured."""
-WARM_UP = 4000
+LIKE_CORE = Slowness(loop=0.15, filters=CORE_FILTERS, blocks=CORE_BLOCKS)
+"""Such a node."""
+WARM_UP = BulkPlan(2_500, filters=1_200, matched=20, elements=20)
+"""A chain that is long enough for every compiled loop to be used, and compiled."""
+HASHED = 4000
+"""Headers that tell what an X11 takes."""
 
 
 @attrs.frozen
@@ -58,7 +62,7 @@ QUICK = Sizes(
 )
 
 
-@attrs.define(slots=False)
+@attrs.define
 class Stage:
     """What the benchmarks of one run share.
 
@@ -68,6 +72,7 @@ class Stage:
         quick: whether the chains are short; bounds that need long ones do not hold then.
         rounds: how often what is short is measured.
         profile: whether clients tell where their time goes.
+        warm: whether what clients compile on their first use is there; else the first one is run once in vain.
         say: is told what takes its time.
     """
 
@@ -76,6 +81,7 @@ class Stage:
     quick: bool = False
     rounds: int = 5
     profile: bool = False
+    warm: bool = False
     say: Callable[[str], None] = lambda _: None
     sizes: Sizes = attrs.field(init=False)
     cores: int = attrs.field(init=False)
@@ -94,12 +100,15 @@ class Stage:
         """The chain of `plan`, made if need be."""
         return BulkChain.open(plan, made(plan, self.cache, self.say))
 
-    @cached_property
     def x11_seconds(self) -> float:
-        """What one X11 takes on one core: the floor of everything about headers."""
-        raw = self.chain(self.sizes.middle).headers(1, WARM_UP)
+        """What one X11 takes on one core at this moment: the floor of everything about headers."""
+        raw = self.chain(self.sizes.middle).headers(1, HASHED)
         x11_many(raw)
-        return statistics.median([timed(lambda: x11_many(raw), time.thread_time) for _ in range(5)]) / WARM_UP
+        return (
+            statistics.median([timed(lambda: x11_many(raw), time.thread_time) for _ in range(5)])
+            * HEADER_SIZE
+            / len(raw)
+        )
 
     @contextmanager
     def peers(self, plan: BulkPlan, slowness: Slowness = AT_ONCE, count: int = 1) -> Iterator[list[Peer]]:
@@ -125,6 +134,10 @@ class Stage:
         Raises:
             ChildFailed: it did not come to the end of its task.
         """
+        if not self.warm:
+            self.warm = True
+            with self.peers(WARM_UP) as others:
+                self.client(WARM_UP, others, filters=True, profile=False)
         fields = {"datadir": str(self.new_store()), "profile": self.profile, **task}
         fields |= {"plan": attrs.asdict(plan), "cache": str(self.cache), "ports": [peer.port for peer in peers]}
         words = [sys.executable, "-m", "phasegate.verification.bench.measured"]

@@ -14,11 +14,9 @@ from pathlib import Path
 import attrs
 
 from phasegate.engine.limits import Limits
-from phasegate.p2p.simnet.bulk_node import Slowness
 from phasegate.p2p.simnet.bulk_plan import BulkPlan
-from phasegate.verification.bench.stage import CORE_BLOCKS, CORE_FILTERS, Stage
+from phasegate.verification.bench.stage import LIKE_CORE, Stage
 
-LIKE_CORE = Slowness(loop=0.15, filters=CORE_FILTERS, blocks=CORE_BLOCKS)
 BATCHES: Mapping[str, tuple[int, ...]] = {"cfheaders": (1000, 2000), "filters": (200, 1000), "blocks": (4, 16, 64)}
 IN_FLIGHT = (1, 4, 8, 16)
 _BEFORE = {"cfheaders": "headers", "filters": "cfheaders", "blocks": "filters"}

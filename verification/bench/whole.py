@@ -12,11 +12,12 @@ from pathlib import Path
 import attrs
 import numpy as np
 
+from phasegate.engine.config import Config
 from phasegate.p2p.simnet.bulk_plan import BulkPlan
 from phasegate.verification.bench.figures import Figure, at_most, timed
 from phasegate.verification.bench.measured import Result
 from phasegate.verification.bench.peer import asks_blocks, asks_filter_headers, asks_filters, asks_headers, drained
-from phasegate.verification.bench.stage import ChildFailed, Stage
+from phasegate.verification.bench.stage import LIKE_CORE, ChildFailed, Stage
 
 MIB = 1 << 20
 MEMORY_BOUND, FLAT = 300, 1.25
@@ -24,6 +25,7 @@ MEMORY_BOUND, FLAT = 300, 1.25
 REORG_DEPTH = 100
 _OPEN = """
 import json, sys, time, pathlib
+from phasegate.engine.config import Config
 from phasegate.p2p.simnet.bulk_plan import bulk_network
 from phasegate.store import Store
 network, start = bulk_network(), time.perf_counter()
@@ -36,7 +38,8 @@ def full(stage: Stage) -> Sequence[Figure]:
     """A whole sync: X11 on all cores and draining the same peer are its floors."""
     plan = stage.sizes.large
     result, _, _ = stage.synced(plan)
-    hashing = plan.headers * stage.x11_seconds / stage.cores
+    alone = plan.headers * stage.x11_seconds()
+    hashing = alone / stage.cores
     chain = stage.chain(plan)
     asked = [*asks_headers(chain), *asks_filter_headers(chain), *asks_filters(chain), *asks_blocks(chain)]
     with stage.peers(plan) as peers:
@@ -45,11 +48,10 @@ def full(stage: Stage) -> Sequence[Figure]:
     floor = f"X11 on {stage.cores} cores {hashing:.1f} s + draining {draining:.1f} s"
     ratio = result.seconds / (hashing + draining)
     told = f"{_size(plan)}: {result.seconds:.1f} s ({parts})"
-    each = result.cpu / plan.headers / stage.x11_seconds
     spent = f"{result.cpu:.1f} s of processor, filters and blocks included"
     return [
         at_most("full", ratio, stage.bound(2.5), told, floor, guarded=False),
-        at_most("full-processor", each, None, spent, f"X11 alone: {plan.headers * stage.x11_seconds:.1f} s"),
+        at_most("full-processor", result.cpu / alone, None, spent, f"X11 alone: {alone:.1f} s"),
     ]
 
 
@@ -77,8 +79,15 @@ def scaling(stage: Stage) -> Sequence[Figure]:
     )
     sizes = f"{small.peak / MIB:.0f} MiB, then {large.peak / MIB:.0f} MiB"
     return [
-        at_most("scaling", exponent, stage.bound(1.05), told, "exponent 1: linear"),
-        at_most("scaling-memory", large.peak / small.peak, stage.bound(FLAT), sizes, "ratio 1: flat"),
+        at_most("scaling", exponent, stage.bound(1.05), told, "exponent 1: linear", guarded=not stage.quick),
+        at_most(
+            "scaling-memory",
+            large.peak / small.peak,
+            stage.bound(FLAT),
+            sizes,
+            "ratio 1: flat",
+            guarded=not stage.quick,
+        ),
     ]
 
 
@@ -87,7 +96,19 @@ def charts(stage: Stage) -> Sequence[Figure]:
     result, _, _ = stage.synced(stage.sizes.large)
     total = min(result.seconds, result.cpu)
     told, floor = f"{result.charts * 1e3:.1f} ms in charts", f"the whole sync: {total:.1f} s"
-    return [at_most("charts", result.charts / total, stage.bound(0.01), told, floor)]
+    return [at_most("charts", result.charts / total, stage.bound(0.01), told, floor, guarded=not stage.quick)]
+
+
+def strategy(stage: Stage) -> Sequence[Figure]:
+    """A whole sync with one peer like Core: one phase after the other, and those after headers side by side."""
+    if "strategy" not in attrs.fields_dict(Config):
+        return []
+    plan, taken = stage.sizes.large if stage.quick else stage.sizes.middle, dict[str, float]()
+    with stage.peers(plan, LIKE_CORE) as peers:
+        for name in ("sequential", "interleaved"):
+            taken[name] = stage.client(plan, peers, filters=True, config={"strategy": name}).seconds
+    told, floor = (f"{name}: {seconds:.2f} s" for name, seconds in taken.items())
+    return [at_most("strategy", taken["sequential"] / taken["interleaved"], None, told, floor, guarded=False)]
 
 
 def cold_open(stage: Stage) -> Sequence[Figure]:
