@@ -50,8 +50,8 @@ class Limits:
     batches of a download that are under way or wait in memory for their turn to be stored, over all peers together;
     `hold_bytes` what those may take in memory; see `memory` for what they come from. A batch that is under way for
     `steal_after`, and for twice as long as others took, is asked of a second peer too, if one is idle; the first answer
-    counts. Between known blocks headers come in ranges of about `header_span`, `in_flight` of them from one peer; beyond,
-    request after request.
+    counts. Between known blocks headers come in ranges of about `header_span`, `in_flight` of them from one peer;
+    beyond, request after request.
 
     Patience. `idle_timeout` is how long a request may go without any sign of its answer, doubled up to `idle_cap` where
     silence is not one peer's alone; a connection is lost when a ping, sent each `ping_interval`, has no answer by the
