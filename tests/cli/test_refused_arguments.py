@@ -31,6 +31,11 @@ MAINNET_ADDRESS = "XqMkVUZnqe3w4xvgdZRtZoe7gMitDudGs4"
         (("--network", "mainnet", *PEER, "--birthday", "yesterday"), "birthday 'yesterday' is neither a height nor"),
         (("--network", "mainnet", *PEER, "--min-chainwork", "xyz"), "min-chainwork 'xyz'"),
         (("--network", "mainnet", *PEER, "--max-tip-age", "nan"), "--max-tip-age"),
+        (
+            ("--network", "mainnet", *PEER, "--memory-limit", "100"),
+            "memory-limit 100 MB is not enough: the least",
+        ),
+        (("--network", "mainnet", *PEER, "--memory-limit", "0"), "--memory-limit"),
         (("--network", "simnet", "--peer", "here:99999"), "peer 'here:99999'"),
         (("--network", "simnet", "--peer", ""), "peer ''"),
         (("--network", "simnet", *PEER, "--watch", "nonsense!"), "neither an address nor script hex"),

@@ -121,9 +121,12 @@ def test_a_client_syncs_a_bulk_chain_through_all_its_phases(cache: Path, tmp_pat
     assert 0 < result.charts < result.cpu
     assert result.peak >= result.at_start > 0
     assert vars(Interpreter)["_dispatch"] is before
-    again = measured(attrs.evolve(task, strangers=3, until="filters", profile=True))
-    assert again.found is None
+    again = measured(attrs.evolve(task, rescans=(1, 3), profile=True))
+    assert again.found
+    assert len(again.rescans) == 2
+    assert all(seconds > 0 for seconds in again.rescans)
     assert "function calls" in again.profile
+    assert measured(attrs.evolve(task, datadir=str(tmp_path / "other"), until="headers")).found is None
 
 
 def test_clients_and_peers_have_processes_of_their_own(cache: Path, tmp_path: Path) -> None:
@@ -154,7 +157,7 @@ def test_the_kernel_alone_does_the_work_of_matching(cache: Path) -> None:
 
 def test_short_benchmarks_run_on_short_chains(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that need no process of their own."""
-    monkeypatch.setattr("phasegate.verification.bench.stage.QUICK", Sizes(PLAN, PLAN, PLAN))
+    monkeypatch.setattr("phasegate.verification.bench.stage.QUICK", Sizes(PLAN, PLAN, PLAN, PLAN))
     monkeypatch.setenv("PHASEGATE_VECTORS", str(tmp_path))
     stage = Stage(cache, tmp_path, quick=True, rounds=1)
     part = stretch(stage)

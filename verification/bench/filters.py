@@ -79,7 +79,7 @@ def _store_all(store: Store, payloads: Sequence[bytes]) -> None:
 
 def filters(stage: Stage) -> Sequence[Figure]:
     """Verified, matched against ten scripts, stored; from a peer as fast as Core's best, and from one without limit."""
-    plan = stage.sizes.large if stage.quick else stage.sizes.middle
+    plan = stage.sizes.filters
     paced = _filters(stage, plan, Slowness(filters=CORE_FILTERS), "filters", stage.bound(0.8))
     return [paced, _filters(stage, plan, AT_ONCE, "filters-unlimited", None)]
 
@@ -148,15 +148,14 @@ def rescan(stage: Stage) -> Sequence[Figure]:
     """All stored filters for scripts that are watched later, against the kernel alone on all cores."""
     plan, figures = stage.sizes.large, []
     chain, (_, stored, _) = stage.chain(plan), stage.synced(plan)
-    for count, bound in RESCANS.items():
-        bare = Bare.of(chain, plan.scripts("strangers", count), SAMPLE)
-        floor = timed(partial(bare.run, stage.cores)) / bare.filters
-        with stage.peers(plan) as peers:
-            task = {"filters": True, "strangers": count, "until": "filters", "datadir": str(stage.copy_of(stored))}
-            taken = stage.client(plan, peers, **task).phases["filters"]
-        told = f"{plan.filters:,} filters, {count:,} scripts: {per_item(taken, plan.filters, 'filter')}"
-        name = f"the kernel alone on {stage.cores} cores {per_item(floor, 1, 'filter')}"
-        figures.append(
-            at_least(f"rescan-{count}", floor * plan.filters / taken, stage.bound(bound), told, name, guarded=False)
-        )
+    bare = {count: Bare.of(chain, plan.scripts(f"later {count}", count), SAMPLE) for count in RESCANS}
+    floors = {count: timed(partial(one.run, stage.cores)) / one.filters for count, one in bare.items()}
+    with stage.peers(plan) as peers:
+        task = {"filters": True, "datadir": str(stage.copy_of(stored)), "rescans": (1, *RESCANS)}
+        _, *taken = stage.client(plan, peers, **task).rescans
+    for (count, bound), seconds in zip(RESCANS.items(), taken, strict=True):
+        told = f"{plan.filters:,} filters, {count:,} scripts: {per_item(seconds, plan.filters, 'filter')}"
+        floor = f"the kernel alone on {stage.cores} cores {per_item(floors[count], 1, 'filter')}"
+        ratio = floors[count] * plan.filters / seconds
+        figures.append(at_least(f"rescan-{count}", ratio, stage.bound(bound), told, floor, guarded=False))
     return figures

@@ -109,7 +109,7 @@ def headers2(stage: Stage) -> Sequence[Figure]:
 
 def headers(stage: Stage) -> Sequence[Figure]:
     """All headers from one peer in another process, every rule kept, stored: both cores should do nothing but X11."""
-    plan = stage.sizes.large if stage.quick else stage.sizes.middle
+    plan = stage.sizes.large
     tries = list[tuple[float, float, float]]()
     with stage.peers(plan) as peers:
         for _ in range(max(1, stage.rounds // 5)):
@@ -127,7 +127,7 @@ def headers(stage: Stage) -> Sequence[Figure]:
 
 def headers_ranges(stage: Stage) -> Sequence[Figure]:
     """Ranges between known blocks from four peers of 0.2 s an answer; and one such peer, no block known."""
-    plan = stage.sizes.large if stage.quick else stage.sizes.middle
+    plan = stage.sizes.large
     with stage.peers(plan, Slowness(CORE_DELAY), RANGES_PEERS) as peers:
         many = stage.client(plan, peers).phases["headers"]
         one = stage.client(plan, peers[:1], known=False).phases["headers"]

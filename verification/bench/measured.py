@@ -14,7 +14,7 @@ import pstats
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ import trio
 
 from phasegate.engine.client import Client, open_client
 from phasegate.engine.config import Config
-from phasegate.engine.events import Transition
+from phasegate.engine.events import Subscription, Transition
 from phasegate.engine.interpreter import Interpreter
 from phasegate.engine.limits import Limits
 from phasegate.p2p.addresses import Address
@@ -50,7 +50,7 @@ class Task:
         ports: of the peers, all on this machine.
         datadir: where the client keeps its store.
         filters: whether it downloads filters and blocks.
-        strangers: it watches so many scripts that nobody pays to, beside those of the plan.
+        rescans: so many scripts that nobody pays to it watches later, each time when it is synced.
         known: whether its network knows blocks beforehand, as far as the plan names any.
         until: the phase that is to be over, or `synced`.
         profile: whether to tell where the time went.
@@ -63,7 +63,7 @@ class Task:
     ports: tuple[int, ...]
     datadir: str
     filters: bool = False
-    strangers: int = 0
+    rescans: tuple[int, ...] = ()
     known: bool = True
     until: str = SYNCED
     profile: bool = False
@@ -84,6 +84,7 @@ class Result:
         phases: seconds spent in each phase.
         items: what each phase stored.
         tip: the height it reached.
+        rescans: seconds spent in the filters phase after each time that more was watched.
         found: whether its balances are those of the plan; None where they are not to be known yet.
         profile: where the time went, if that was asked for.
     """
@@ -96,6 +97,7 @@ class Result:
     phases: Mapping[str, float]
     items: Mapping[str, int]
     tip: int
+    rescans: tuple[float, ...]
     found: bool | None
     profile: str = ""
 
@@ -109,7 +111,7 @@ def configured(task: Task, chain: BulkChain) -> Config:
         peers=tuple([Address("127.0.0.1", port) for port in task.ports]),
         connect_only=True,
         datadir=Path(task.datadir),
-        watch=(*plan.watched, *plan.scripts("strangers", task.strangers)) if task.filters else (),
+        watch=plan.watched if task.filters else (),
         masternodes=False,
         filters=task.filters,
         birthday=plan.birthday if task.filters else None,
@@ -133,9 +135,10 @@ async def _run(task: Task, config: Config, charts: _ChartTime, chain: BulkChain)
     start, cpu = time.perf_counter(), time.process_time()
     with trio.fail_after(PATIENCE):
         async with open_client(config) as client:
-            await (client.wait_synced() if task.until == SYNCED else _left(client, task.until))
+            await (client.wait_synced() if task.until == SYNCED else _left(client.events(), task.until))
             spent, cpu_spent = time.perf_counter() - start, time.process_time() - cpu
             totals = client.totals
+            rescans = [await _rescanned(client, chain.plan.scripts(f"later {n}", n)) for n in task.rescans]
             found = client.balances() if task.filters and task.until == SYNCED else None
     return Result(
         seconds=spent,
@@ -146,13 +149,22 @@ async def _run(task: Task, config: Config, charts: _ChartTime, chain: BulkChain)
         phases={phase: seconds for phase, (_, seconds) in totals.items()},
         items={phase: count for phase, (count, _) in totals.items()},
         tip=client.status.marks.tip,
+        rescans=tuple(rescans),
         found=None if found is None else chain.plan.balances.items() <= found.items(),
     )
 
 
-async def _left(client: Client, phase: str) -> None:
-    """Wait until a phase has been and is over."""
-    events = client.events()
+async def _rescanned(client: Client, scripts: Sequence[bytes]) -> float:
+    """Watch more, and tell the seconds until all stored filters have been matched for it."""
+    await client.wait_synced()
+    (_, before), events = client.totals.get("filters", (0, 0.0)), client.events()
+    await client.watch(scripts)
+    await _left(events, "filters")
+    return client.totals["filters"][1] - before
+
+
+async def _left(events: Subscription, phase: str) -> None:
+    """Wait until a phase is over."""
     async for event in events:
         if isinstance(event, Transition) and event.source == phase:
             return
@@ -210,7 +222,7 @@ def _told(profile: cProfile.Profile) -> str:
 def main() -> None:
     """Do the task that standard in brings."""
     fields = json.load(sys.stdin)
-    result = measured(Task(**{**fields, "ports": tuple(fields["ports"])}))
+    result = measured(Task(**{**fields, "ports": tuple(fields["ports"]), "rescans": tuple(fields.get("rescans", ()))}))
     sys.stdout.write(json.dumps(attrs.asdict(result)) + "\n")
 
 

@@ -42,22 +42,26 @@ class Sizes:
     Args:
         large: the longest one, as long as mainnet's.
         middle: a tenth of it in everything.
+        filters: one that is short for the filters that it has.
         blocks: a short one with many matched blocks.
     """
 
     large: BulkPlan
     middle: BulkPlan
+    filters: BulkPlan
     blocks: BulkPlan
 
 
 FULL = Sizes(
     BulkPlan(2_500_000, filters=400_000, matched=500, known_every=12_000),
     BulkPlan(250_000, filters=40_000, matched=50, known_every=12_000),
+    BulkPlan(420_000, filters=400_000, matched=100, known_every=12_000),
     BulkPlan(22_000, filters=20_000, matched=10_000, elements=20),
 )
 QUICK = Sizes(
     BulkPlan(60_000, filters=20_000, matched=50, known_every=4_000),
     BulkPlan(6_000, filters=2_000, matched=5, known_every=400),
+    BulkPlan(60_000, filters=20_000, matched=50, known_every=4_000),
     BulkPlan(3_000, filters=2_500, matched=1_200, elements=20),
 )
 

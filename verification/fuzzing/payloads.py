@@ -23,6 +23,8 @@ from phasegate.consensus.merkle import PartialMerkleTree
 from phasegate.consensus.params import NETWORKS
 from phasegate.consensus.primitives import COINBASE, QUORUM_COMMITMENT, Block, CoinbasePayload, Transaction
 from phasegate.consensus.quorums import QuorumCommitment, QuorumSnapshot
+from phasegate.consensus.raw_blocks import compiled_layout, plain_layout, raw_block
+from phasegate.consensus.sieve import Sieve
 from phasegate.consensus.special_txs import filter_data
 from phasegate.consensus.spent_scripts import script_hash_instead, spent_script
 from phasegate.consensus.transactions import RefusedTransaction, relayable
@@ -73,6 +75,7 @@ def special_input(kind: int, payload: bytes) -> bytes:
 
 def blocks(data: bytes) -> None:
     """One block: its proof by the header, what it says of watched scripts, and what it shows of its filter."""
+    _walk(data)
     with suppress(PeerMisbehaved):
         block = Block.from_bytes(data)
         same(block.to_bytes(), data, "a block that was encoded again")
@@ -82,9 +85,18 @@ def blocks(data: bytes) -> None:
         _prove(block)
 
 
+def _walk(data: bytes) -> None:
+    """The compiled walk accepts what the plain reading accepts, and sees the same."""
+    plain = None
+    with suppress(PeerMisbehaved):
+        plain = plain_layout(data)
+    same(compiled_layout(data), plain, "a compiled walk through a block")
+
+
 def _scan(block: Block) -> None:
     scripts = {out.script for tx in block.transactions[:3] for out in tx.outputs}
     found = scan_block(block, 7, scripts, {})
+    same(scan_block(raw_block(block), 7, scripts, {}, Sieve(scripts, ())), found, "what is found with a sieve")
     held(len(found.transactions) <= len(block.transactions), "more transactions found than there are")
     held({outpoint for outpoint, _ in found.spent} <= {coin.outpoint for coin in found.created}, "a strange coin")
 
