@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from phasegate.consensus.codec import Reader, compact_size, dsha
 from phasegate.consensus.faults import Fault, Malformed, PeerMisbehaved
+from phasegate.consensus.packed import Packed
 from phasegate.consensus.primitives import Block
 from phasegate.consensus.special_txs import filter_data
 
@@ -105,9 +106,14 @@ def siphash(k0: int, k1: int, data: bytes) -> int:
 
 
 def _words(data: bytes) -> Iterator[int]:
-    padded = data + bytes(7 - len(data) % 8) + bytes((len(data) & 0xFF,))
+    padded = _padded(data)
     for at in range(0, len(padded), 8):
         yield int.from_bytes(padded[at : at + 8], "little")
+
+
+def _padded(data: bytes) -> bytes:
+    """`data` as SipHash reads it: filled up with zeros and the length to whole words."""
+    return data + bytes(7 - len(data) % 8) + bytes((len(data) & 0xFF,))
 
 
 def _golomb(values: Sequence[int]) -> bytes:
@@ -159,7 +165,7 @@ def match_filters(block_hashes: bytes, filters: Sequence[bytes], elements: Seque
 
     Args:
         block_hashes: 32 bytes a filter, wire order.
-        filters: whole filters.
+        filters: whole filters; best `Packed`, of which no object a filter is made.
         elements: what is watched: scripts, or the raw data of special transactions.
 
     Raises:
@@ -172,23 +178,23 @@ def match_filters(block_hashes: bytes, filters: Sequence[bytes], elements: Seque
         return []
     from phasegate.consensus import filter_kernel as kernel
 
-    words = [np.fromiter(_words(element), np.uint64) for element in elements]
-    verdicts = np.zeros(len(filters), np.int8)
-    kernel.match_all(
-        np.frombuffer(block_hashes, "<u8").reshape(-1, 4)[:, :2].ravel(),
-        np.frombuffer(b"".join(filters) + bytes(8), np.uint8),
-        _offsets([len(raw) for raw in filters]),
-        np.concatenate([*words, np.zeros(0, np.uint64)]),
-        _offsets([word.size for word in words]),
-        verdicts,
-    )
+    packed = Packed.of(filters)
+    verdicts = np.zeros(len(packed), np.int8)
+    keys = np.frombuffer(block_hashes, "<u8")
+    kernel.match_all(keys, packed.bytes_array, packed.offsets, *_grouped(elements), verdicts)
     if (bad := np.flatnonzero(verdicts == kernel.MALFORMED)).size:
         raise PeerMisbehaved(Fault.BAD_FILTER, f"filter {bad[0]} of {len(filters)} is malformed")
     return [int(i) for i in np.flatnonzero(verdicts == kernel.MATCH)]
 
 
-def _offsets(sizes: Iterable[int]) -> NDArray[np.int64]:
-    return np.cumsum([0, *sizes], dtype=np.int64)
+def _grouped(elements: Sequence[bytes]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """What the kernel is told of `elements`: their words, by length and side by side, and the lengths and numbers."""
+    by_width: dict[int, list[bytes]] = {}
+    for element in elements:
+        by_width.setdefault(len(element) // 8 + 1, []).append(_padded(element))
+    sides = [np.frombuffer(b"".join(of), "<u8").reshape(-1, width).T for width, of in by_width.items()]
+    words = np.concatenate([np.zeros(0, np.uint64), *[side.ravel() for side in sides]])
+    return words, np.array([(width, len(of)) for width, of in by_width.items()], np.int64).ravel()
 
 
 def _bad_filter(block_hash: bytes, detail: str) -> PeerMisbehaved:
