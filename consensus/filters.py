@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasegate.consensus.codec import Reader, compact_size, dsha
+from phasegate.consensus.compiled import worth_compiling
 from phasegate.consensus.faults import Fault, Malformed, PeerMisbehaved
 from phasegate.consensus.packed import Packed
 from phasegate.consensus.primitives import Block
@@ -41,7 +42,19 @@ def filter_header(hash: bytes, prev: bytes) -> bytes:  # noqa: A002 - the field'
 
 
 def chain_headers(prev: bytes, hashes: bytes) -> bytes:
-    """The headers of `n` filter hashes (32 bytes each) after the header `prev`: 32 bytes each."""
+    """The headers of `n` filter hashes (32 bytes each) after the header `prev`: 32 bytes each.
+
+    Many are made in a compiled loop (`filter_chain_kernel`) without the GIL; `chain_slowly` is its oracle.
+    """
+    if not worth_compiling(len(hashes) // 32):
+        return chain_slowly(prev, hashes)
+    from phasegate.consensus import filter_chain_kernel as kernel
+
+    return kernel.chain(prev, hashes)
+
+
+def chain_slowly(prev: bytes, hashes: bytes) -> bytes:
+    """What `chain_headers` does, in plain Python."""
     headers = []
     for at in range(0, len(hashes), 32):
         prev = dsha(hashes[at : at + 32] + prev)

@@ -1,6 +1,7 @@
-"""What compiled loops need and numba does not offer: words read most significant byte first, and leading zeros.
+"""What compiled loops need and numba does not offer: words read most significant byte first, leading zeros, C calls.
 
-Each is one instruction or two, written for LLVM.
+Each is one instruction or two, written for LLVM. The address of a C function is a plain number that is told at each
+call, so that a compiled loop can be cached on disk and is right in the next process, where it is another.
 """
 
 from __future__ import annotations
@@ -37,3 +38,17 @@ def leading_zeros(typing_context: Any, word: Any) -> Any:
         return builder.ctlz(args[0], ir.IntType(1)(0))
 
     return types.uint64(types.uint64), build
+
+
+@_intrinsic
+def call(typing_context: Any, function: Any, arguments: Any) -> Any:
+    """Call the C function at the address `function` with a tuple of addresses and sizes; its result is dropped."""
+    del typing_context, function
+
+    def build(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        values = [builder.extract_value(args[1], i) for i in range(arguments.count)]
+        kind = ir.FunctionType(ir.IntType(32), [_64] * arguments.count)
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), values)
+        return context.get_dummy_value()
+
+    return types.none(types.uintp, arguments), build

@@ -93,6 +93,7 @@ class Pool:
             self._left,
             relay=config.filters or config.relay,
             gossip=not config.connect_only,
+            on_run=ledger.deliver_run,
         )
         self.gossip = Gossip(self.memory)
         self.outbound = Outbound(self, config, seams, self.memory, context)
