@@ -32,10 +32,10 @@ def _chain_into(sha: Addresses, room: Bytes, hashes: Bytes, headers: Bytes) -> N
 @jit
 def _same(a: Bytes, at: int, b: Bytes, place: int) -> bool:
     """Whether 32 bytes are the same in both."""
+    same = True
     for i in range(32):
-        if a[at + i] != b[place + i]:
-            return False
-    return True
+        same &= a[at + i] == b[place + i]
+    return same
 
 
 @jit

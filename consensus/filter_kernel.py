@@ -172,7 +172,7 @@ def _read_count(data: Bytes, start: int, end: int) -> Any:
 
 
 @jit
-def _window(data: Bytes, byte: int) -> Any:
+def _window(data: Bytes, byte: Any) -> Any:
     """The 8 bytes from `byte` on, zeros behind the end of `data`."""
     if byte + 8 <= len(data):
         return load_big_endian(np.uintp(data.ctypes.data + byte))
@@ -185,7 +185,7 @@ def _window(data: Bytes, byte: int) -> Any:
 
 
 @jit
-def _decode(data: Bytes, start: int, end: int, count: int, values: Words) -> bool:
+def _decode(data: Bytes, start: int, end: int, count: int, values: Words) -> Any:
     """Write the `count` numbers in the bits of `data[start:end]`; whether these are well formed."""
     bit, bits = np.uint64(start) * _8, np.uint64(end) * _8
     value = _0

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+import attrs
 import numpy as np
 from numpy.typing import NDArray
 
@@ -173,7 +174,30 @@ def decode_filter(raw: bytes, block_hash: bytes) -> list[int]:
     return values
 
 
-def match_filters(block_hashes: bytes, filters: Sequence[bytes], elements: Sequence[bytes]) -> list[int]:
+@attrs.frozen(eq=False)
+class Elements:
+    """What is watched, as the compiled loop takes it; worth keeping when much is watched for long.
+
+    Args:
+        words: the padded words of all elements, by length: the first words of all of one length, then the second ones.
+        groups: for each length, how many words an element has, and how many elements there are.
+    """
+
+    words: NDArray[np.uint64]
+    groups: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, elements: Sequence[bytes]) -> Elements:
+        """Of scripts, or the raw data of special transactions."""
+        by_width: dict[int, list[bytes]] = {}
+        for element in elements:
+            by_width.setdefault(len(element) // 8 + 1, []).append(_padded(element))
+        sides = [np.frombuffer(b"".join(same), "<u8").reshape(-1, width).T for width, same in by_width.items()]
+        words = np.concatenate([np.zeros(0, np.uint64), *[side.ravel() for side in sides]])
+        return cls(words, np.array([(width, len(same)) for width, same in by_width.items()], np.int64).ravel())
+
+
+def match_filters(block_hashes: bytes, filters: Sequence[bytes], elements: Sequence[bytes] | Elements) -> list[int]:
     """The indexes of the filters that hold any of `elements`, ascending; the GIL is released while matching.
 
     Args:
@@ -194,20 +218,11 @@ def match_filters(block_hashes: bytes, filters: Sequence[bytes], elements: Seque
     packed = Packed.of(filters)
     verdicts = np.zeros(len(packed), np.int8)
     keys = np.frombuffer(block_hashes, "<u8")
-    kernel.match_all(keys, packed.bytes_array, packed.offsets, *_grouped(elements), verdicts)
+    watched = elements if isinstance(elements, Elements) else Elements.of(elements)
+    kernel.match_all(keys, packed.bytes_array, packed.offsets, watched.words, watched.groups, verdicts)
     if (bad := np.flatnonzero(verdicts == kernel.MALFORMED)).size:
         raise PeerMisbehaved(Fault.BAD_FILTER, f"filter {bad[0]} of {len(filters)} is malformed")
     return [int(i) for i in np.flatnonzero(verdicts == kernel.MATCH)]
-
-
-def _grouped(elements: Sequence[bytes]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """What the kernel is told of `elements`: their words, by length and side by side, and the lengths and numbers."""
-    by_width: dict[int, list[bytes]] = {}
-    for element in elements:
-        by_width.setdefault(len(element) // 8 + 1, []).append(_padded(element))
-    sides = [np.frombuffer(b"".join(of), "<u8").reshape(-1, width).T for width, of in by_width.items()]
-    words = np.concatenate([np.zeros(0, np.uint64), *[side.ravel() for side in sides]])
-    return words, np.array([(width, len(of)) for width, of in by_width.items()], np.int64).ravel()
 
 
 def _bad_filter(block_hash: bytes, detail: str) -> PeerMisbehaved:

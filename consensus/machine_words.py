@@ -6,13 +6,14 @@ call, so that a compiled loop can be cached on disk and is right in the next pro
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-_intrinsic: Any = intrinsic
+_intrinsic: Callable[[Any], Any] = intrinsic
 _64 = ir.IntType(64)
 
 

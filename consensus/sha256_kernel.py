@@ -110,7 +110,7 @@ def _plain(data: Bytes, start: int, end: int, out: Bytes, at: int) -> None:
 
 
 @jit
-def dsha_into(sha: Addresses, scratch: Bytes, data: Bytes, start: int, end: int, out: Bytes, at: int) -> None:
+def dsha_into(sha: Addresses, scratch: Bytes, data: Bytes, start: Any, end: Any, out: Bytes, at: int) -> None:
     """Double SHA-256 of `data[start:end]` into the 32 bytes of `out` from `at` on.
 
     Args:

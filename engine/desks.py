@@ -71,10 +71,10 @@ class Desk:
         peer: Peer,
         message: GetCFilters,
         accepts: Callable[[CFilter], bool],
-        accepts_run: Callable[[CFilterRun], int],
+        accepts_run: Callable[[CFilterRun], int] | None,
         expected: int,
     ) -> list[CFilter | CFilterRun]:
-        """As `ask_many`, for filters, which may come many together: `accepts_run` says how many of the first it takes."""
+        """As `ask_many`, for filters: if many may come together, `accepts_run` says how many of the first it takes."""
         matches = _Matches(CFilter, accepts)
         replies = await self._exchange(peer, message, matches, expected, CFilter.command, accepts_run=accepts_run)
         peer.answers += 1

@@ -53,8 +53,9 @@ class Role(Enum):
 class PeerContext:
     """What every peer of a pool shares.
 
-    `on_message` tells whether the message was asked for, `on_run` how many of the first of a run were. `relay`: peers are asked to announce transactions and
-    InstantSend locks. `gossip`: addresses are wanted, in the newer form [BIP155].
+    `on_message` tells whether the message was asked for, `on_run` how many of the first of a run were, `awaits_runs`
+    whether any could have been. `relay`: peers are asked to announce transactions and InstantSend locks. `gossip`:
+    addresses are wanted, in the newer form [BIP155].
     """
 
     network: Network
@@ -67,6 +68,7 @@ class PeerContext:
     relay: bool = False
     gossip: bool = False
     on_run: Callable[[Peer, CFilterRun], int] = lambda _peer, _run: 0
+    awaits_runs: Callable[[Peer], bool] = lambda _peer: False
 
 
 class Peer:
@@ -262,7 +264,7 @@ class _PeerBindings(Bindings):
     async def _read(self) -> None:
         connection = self._open()
         while True:
-            received = await connection.receive_some()
+            received = await connection.receive_some(lambda: self._context.awaits_runs(self._peer))
             if isinstance(received, CFilterRun):
                 await self._take_run(received)
             else:

@@ -241,6 +241,10 @@ class Ledger:
                 return True
         return False
 
+    def awaits_runs(self, peer: Peer) -> bool:
+        """Whether `peer` was asked for filters that may come together."""
+        return any(request.accepts_run is not None for request in self._open.get(peer, ()))
+
     def deliver_run(self, peer: Peer, run: CFilterRun) -> int:
         """Give as many of the first filters of `run` to the request they answer as it takes; how many these are.
 

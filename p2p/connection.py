@@ -99,11 +99,14 @@ class Connection:
             self._waiting = await self._next_frame()
         return await self._message(self._waiting)
 
-    async def receive_some(self) -> Message | CFilterRun:
-        """As `receive`, but `cfilter` messages that are there already come together; `last_size` is not of a run."""
+    async def receive_some(self, runs: Callable[[], bool]) -> Message | CFilterRun:
+        """As `receive`, but `cfilter` messages that are there already come together while `runs` says so.
+
+        Then `last_size` is not set.
+        """
         await trio.lowlevel.checkpoint()
         while self._waiting is None:
-            if (run := self._decoder.next_run()) is not None:
+            if runs() and (run := self._decoder.next_run()) is not None:
                 return run
             if (frame := self._decoder.next_frame()) is not None:
                 self._waiting = frame

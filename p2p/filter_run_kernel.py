@@ -24,7 +24,7 @@ HEAD, NAME, COUNT_AT = 24, 16, 33
 
 
 @jit
-def _filter_at(data: Bytes, start: int, end: int) -> int:
+def _filter_at(data: Bytes, start: int, end: Any) -> Any:
     """Where the filter begins in the payload `data[start:end]`, 0 if the payload is not of the right form."""
     if end - start <= COUNT_AT or data[start] != 0:
         return 0
@@ -44,9 +44,7 @@ def _filter_at(data: Bytes, start: int, end: int) -> int:
 
 
 @jit
-def cut(
-    sha: Addresses, room: Bytes, buffer: Bytes, prefix: Bytes, names: Bytes, filters: Bytes, offsets: Ints
-) -> Any:
+def cut(sha: Addresses, room: Bytes, buffer: Bytes, prefix: Bytes, names: Bytes, filters: Bytes, offsets: Ints) -> Any:
     """Take whole frames from the beginning of `buffer`.
 
     Args:
@@ -62,7 +60,9 @@ def cut(
         The number of frames, and the bytes of the buffer that they take.
     """
     checksum = np.empty(32, np.uint8)
-    at, count, size = 0, 0, 0
+    at: Any = 0
+    size: Any = 0
+    count = 0
     offsets[0] = 0
     while at + HEAD <= len(buffer) and count + 1 < len(offsets):
         for i in range(NAME):

@@ -4,13 +4,11 @@ Each would be a frame, a payload and a message, and cost more than all that has 
 whole in the buffer are cut out together. What is not entirely right is never part of a run: it is left where it is, and
 met as a single message.
 
-The loop that does this is compiled, and numba takes a second to import. Only who asks for filters in bulk loads it
-(`load_runs`); until then there are no runs.
+The loop that does this is compiled, and numba takes a second to import: who asks for filters in bulk loads it before
+(`load_runs`), away from the event loop.
 """
 
 from __future__ import annotations
-
-import threading
 
 import attrs
 import numpy as np
@@ -24,7 +22,6 @@ LEAST = 4
 _HEAD = 24
 _SMALLEST = _HEAD + 33 + 1
 """Bytes of the smallest frame."""
-_loaded = threading.Event()
 
 
 @attrs.frozen
@@ -52,18 +49,17 @@ class CFilterRun:
 
 
 def load_runs() -> None:
-    """Have runs cut from now on, in all connections of this process; takes a second, the very first time more."""
+    """Load the compiled loop; takes a second, the very first time more."""
     message = CFilter(BASIC, bytes(32), b"\0").to_bytes()
     prefix = bytes(4) + b"cfilter".ljust(12, b"\0")
     frame = prefix + u32(len(message)) + dsha(message)[:4] + message
     _cut(bytearray(LEAST * frame), prefix)
-    _loaded.set()
 
 
 def cut_run(buffer: bytearray, magic: bytes) -> CFilterRun | None:
     """Take the run that `buffer` begins with; None, and nothing is taken, if there is none."""
     prefix = magic + b"cfilter".ljust(12, b"\0")
-    if not _loaded.is_set() or len(buffer) < LEAST * _SMALLEST or not buffer.startswith(prefix):
+    if len(buffer) < LEAST * _SMALLEST or not buffer.startswith(prefix):
         return None
     run, end = _cut(buffer, prefix)
     del buffer[:end]

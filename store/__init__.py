@@ -35,6 +35,7 @@ from phasegate.store.identity import Anchor
 from phasegate.store.instantlocks import StoredInstantLock
 from phasegate.store.journal import JournalRow
 from phasegate.store.marks import Watermarks
+from phasegate.store.packed import PackedFilters
 from phasegate.store.peer_changes import (
     BroadcastRow,
     ForgetBroadcast,
@@ -72,6 +73,7 @@ __all__ = [
     "KeepAnchors",
     "KeepHistory",
     "MarkMatched",
+    "PackedFilters",
     "PeerRow",
     "PutBroadcast",
     "PutFilterVariants",

@@ -12,6 +12,7 @@ import attrs
 from phasegate.consensus.blocks import BlockFindings
 from phasegate.consensus.primitives import OutPoint
 from phasegate.consensus.quorums import QuorumCommitment
+from phasegate.store.packed import PackedFilters
 from phasegate.store.peer_changes import PeerChange
 
 
@@ -214,10 +215,10 @@ class ForgetDisputes:
 class PutFilters:
     """Filters verified against their stored filter headers, as (height, raw), in any order; known ones are kept.
 
-    None may lie below `Watermarks.filters_base`.
+    None may lie below `Watermarks.filters_base`. Many of consecutive heights are best given `PackedFilters`.
     """
 
-    filters: tuple[tuple[int, bytes], ...]
+    filters: tuple[tuple[int, bytes], ...] | PackedFilters
 
 
 @attrs.frozen

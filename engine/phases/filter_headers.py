@@ -16,7 +16,7 @@ from phasegate.engine.peers import Peer
 from phasegate.engine.phases.filter_claims import INTERVAL, Claim, ask_range, is_open, is_over
 from phasegate.engine.phases.filter_evidence import Evidence
 from phasegate.engine.phases.filter_settlement import Settled, Settlement
-from phasegate.engine.phases.filters import Span
+from phasegate.engine.phases.filter_spans import Span
 from phasegate.engine.pipeline import in_order
 from phasegate.engine.requests import Desk
 from phasegate.engine.work import Work

@@ -33,7 +33,7 @@ from phasegate.engine.phases.filter_claims import (
     take_continuation,
 )
 from phasegate.engine.phases.filter_evidence import Evidence, Hashes
-from phasegate.engine.phases.filters import Span
+from phasegate.engine.phases.filter_spans import Span
 from phasegate.engine.requests import Desk
 from phasegate.engine.work import Work, unwrapped
 from phasegate.store import RollBackFilters
