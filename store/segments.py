@@ -96,7 +96,7 @@ def cuts(series: Series, heights: range) -> list[tuple[int, int]]:
     """The segments of `heights`: where each begins, and where it ends (exclusive)."""
     span = series.span
     borders = [heights.start, *range((heights.start // span + 1) * span, heights.stop, span), heights.stop]
-    return list(pairwise(borders))
+    return list(pairwise(borders)) if heights else []
 
 
 def write_segment(rows: Session, series: Series, start: int, count: int, data: bytes) -> None:
@@ -170,14 +170,15 @@ def segments_of(rows: Session, series: Series, start: int, end: int) -> Iterator
     Raises:
         StoreCorrupt: one is damaged.
     """
-    found = rows.run(_SEGMENTS, (series.number, start - SPAN, end))
+    found = rows.run(_HOLDING, (series.number, start - SPAN, end, start))
     for first, count, crc, data in found:
-        if first + count > start:
-            if _crc(series, first, count, data) != crc:
-                raise damaged("segments", series, first, first + count - 1)
-            yield first, count, data
+        if _crc(series, first, count, data) != crc:
+            raise damaged("segments", series, first, first + count - 1)
+        yield first, count, data
 
 
+_HOLDING = """SELECT start, count, crc, data FROM segments
+    WHERE series = ? AND start > ? AND start <= ? AND start + count > ? ORDER BY start"""
 _SEGMENTS = "SELECT start, count, crc, data FROM segments WHERE series = ? AND start > ? AND start <= ? ORDER BY start"
 
 

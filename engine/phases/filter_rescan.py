@@ -22,9 +22,9 @@ from phasegate.engine.phases.filter_spans import Span, spans
 from phasegate.engine.work import Work, unwrapped
 from phasegate.store import Change, MarkMatched, Store
 
-PIECE = 1000
-"""Filters that are read at once: what the store keeps together."""
-MOST = 16 * PIECE
+PIECE = 2000
+"""Filters that are read at once: the store keeps as many hashes together, and half as many filters."""
+MOST = 8 * PIECE
 """Filters of the largest window."""
 EFFORT = 32_000_000
 """Hashes for one window: a third of a second."""
