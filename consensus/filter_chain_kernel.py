@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from phasegate.consensus.compiled import jit
 from phasegate.consensus.packed import Packed
-from phasegate.consensus.sha256_kernel import SHA, Addresses, dsha_into, scratch
+from phasegate.consensus.sha256_kernel import Addresses, dsha_into, scratch, sha256
 
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
@@ -61,7 +61,7 @@ def chain(prev: bytes, hashes: bytes) -> bytes:
     """What `filters.chain_headers` promises."""
     headers = np.empty(32 + len(hashes) // 32 * 32, np.uint8)
     headers[:32] = np.frombuffer(prev, np.uint8)
-    _chain_into(SHA, scratch(), np.frombuffer(hashes, np.uint8), headers)
+    _chain_into(sha256(), scratch(), np.frombuffer(hashes, np.uint8), headers)
     return headers[32:].tobytes()
 
 
@@ -81,5 +81,5 @@ def lead_on(names: bytes, filters: Packed, hashes: bytes, headers: bytes, wanted
     arrays = [np.frombuffer(raw, np.uint8) for raw in (names, filters.data, hashes, headers)]
     names_, data, hashes_, headers_ = arrays
     wanted_ = np.frombuffer(wanted, np.uint8)
-    taken, wrong = _lead_on(SHA, scratch(), names_, data, filters.offsets, hashes_, headers_, wanted_)
+    taken, wrong = _lead_on(sha256(), scratch(), names_, data, filters.offsets, hashes_, headers_, wanted_)
     return int(taken), bool(wrong)

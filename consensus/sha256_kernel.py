@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+from functools import cache
 from typing import Any
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,9 +28,6 @@ _CONTEXT = 256
 """Bytes for OpenSSL's context, which takes 112."""
 SCRATCH = _CONTEXT + 32
 """Bytes that a thread lends for its hashes."""
-
-NOT_LINKED = np.zeros(3, np.uintp)
-"""Stands for the compiled SHA-256."""
 
 _SQUARE_ROOTS = tuple(
     int.from_bytes(bytes.fromhex("6a09e667bb67ae853c6ef372a54ff53a510e527f9b05688c1f83d9ab5be0cd19")[i : i + 4], "big")
@@ -52,6 +51,8 @@ def _cube_root(number: int) -> int:
 
 
 _ROUNDS = _cube_roots()
+_array_at: Any = vars(numba)["carray"]
+"""The bytes at an address as an array."""
 
 
 @jit
@@ -109,12 +110,19 @@ def _plain(data: Bytes, start: int, end: int, out: Bytes, at: int) -> None:
         out[at + i] = np.uint8((state[i >> 2] >> np.uint32(24 - 8 * (i & 3))) & np.uint32(0xFF))
 
 
+def _whole(data: Any, size: Any, out: Any) -> None:
+    """Double SHA-256 of the `size` bytes at `data` into the 32 at `out`."""
+    digest = np.empty(32, np.uint8)
+    _plain(_array_at(data, size), 0, size, digest, 0)
+    _plain(digest, 0, 32, _array_at(out, 32), 0)
+
+
 @jit
 def dsha_into(sha: Addresses, scratch: Bytes, data: Bytes, start: Any, end: Any, out: Bytes, at: int) -> None:
     """Double SHA-256 of `data[start:end]` into the 32 bytes of `out` from `at` on.
 
     Args:
-        sha: what `linked` gave, or `NOT_LINKED`.
+        sha: what hashes: from `linked` or `own`.
         scratch: `SCRATCH` bytes that nobody else uses meanwhile, kept alive by the caller.
         data: what is hashed, in part; it may be `out`.
         start: where that begins.
@@ -122,18 +130,19 @@ def dsha_into(sha: Addresses, scratch: Bytes, data: Bytes, start: Any, end: Any,
         out: written.
         at: where.
     """
-    if sha[0] == 0:
-        _plain(data, start, end, scratch, _CONTEXT)
-        _plain(scratch, _CONTEXT, _CONTEXT + 32, out, at)
+    source, size = np.uintp(data.ctypes.data + start), np.uintp(end - start)
+    target = np.uintp(out.ctypes.data + at)
+    if sha[3] != 0:
+        call(sha[3], (source, size, target))
         return
     context = np.uintp(scratch.ctypes.data)
     middle = np.uintp(context + np.uintp(_CONTEXT))
     call(sha[0], (context,))
-    call(sha[1], (context, np.uintp(data.ctypes.data + start), np.uintp(end - start)))
+    call(sha[1], (context, source, size))
     call(sha[2], (middle, context))
     call(sha[0], (context,))
     call(sha[1], (context, middle, np.uintp(32)))
-    call(sha[2], (np.uintp(out.ctypes.data + at), context))
+    call(sha[2], (target, context))
 
 
 def scratch() -> Bytes:
@@ -141,17 +150,33 @@ def scratch() -> Bytes:
     return np.empty(SCRATCH, np.uint8)
 
 
-def linked() -> Addresses:
-    """Where OpenSSL's functions are, found and tried; `NOT_LINKED` when there are none."""
+def linked() -> Addresses | None:
+    """Where OpenSSL's functions are, found and tried; None when they are not to be had."""
     try:
         import _hashlib
 
         library = ctypes.CDLL(_hashlib.__file__)
         found = [ctypes.cast(getattr(library, name), ctypes.c_void_p).value for name in _NAMES]
     except (ImportError, AttributeError, OSError):
-        return NOT_LINKED
-    sha = np.array([address or 0 for address in found], np.uintp)
-    return sha if sha.all() and _is_sha256(sha) else NOT_LINKED
+        return None
+    sha = np.array([*[address or 0 for address in found], 0], np.uintp)
+    return sha if sha[:3].all() and _is_sha256(sha) else None
+
+
+@cache
+def own() -> Addresses:
+    """Where the compiled SHA-256 is; compiled when it is first asked for."""
+    form = "void(CPointer(uint8), intp, CPointer(uint8))"
+    try:
+        compiled: Any = numba.cfunc(form, cache=True)(_whole)
+    except RuntimeError:  # no place for a cache, as in `compiled.jit`
+        compiled = numba.cfunc(form)(_whole)
+    _KEPT.append(compiled)
+    return np.array([0, 0, 0, compiled.address], np.uintp)
+
+
+_KEPT: list[Any] = []
+"""What `own` compiled lives as long as its address is used."""
 
 
 def _is_sha256(sha: Addresses) -> bool:
@@ -163,5 +188,8 @@ def _is_sha256(sha: Addresses) -> bool:
     return True
 
 
-SHA = linked()
-"""What this process hashes with."""
+@cache
+def sha256() -> Addresses:
+    """What this process hashes with: OpenSSL, or else the compiled one."""
+    found = linked()
+    return own() if found is None else found

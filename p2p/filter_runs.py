@@ -68,14 +68,14 @@ def cut_run(buffer: bytearray, magic: bytes) -> CFilterRun | None:
 
 def _cut(buffer: bytearray, prefix: bytes) -> tuple[CFilterRun | None, int]:
     """The run that `buffer` begins with, and how many bytes of it that takes."""
-    from phasegate.consensus.sha256_kernel import SHA, scratch
+    from phasegate.consensus.sha256_kernel import scratch, sha256
     from phasegate.p2p.filter_run_kernel import cut
 
     most = len(buffer) // _SMALLEST
     names, filters = np.empty(32 * most, np.uint8), np.empty(len(buffer), np.uint8)
     offsets = np.empty(most + 1, np.int64)
     view = np.frombuffer(buffer, np.uint8)
-    count, end = cut(SHA, scratch(), view, np.frombuffer(prefix, np.uint8), names, filters, offsets)
+    count, end = cut(sha256(), scratch(), view, np.frombuffer(prefix, np.uint8), names, filters, offsets)
     if count < LEAST:
         return None, 0
     packed = Packed(filters[: offsets[count]].tobytes(), offsets[: count + 1].copy())

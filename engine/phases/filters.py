@@ -49,7 +49,7 @@ async def download_filters(work: Work) -> None:
     if many := marks.tip - marks.filters >= MANY:
         await work.seams.compute(load_arrivals)
     with work.desk("filters") as desk:
-        fetch, apply = (download := _Download(work, desk, many)).fetch, download.apply
+        fetch, apply = (download := _Download(work, desk, many=many)).fetch, download.apply
         jobs = spans(marks.filters + 1, marks.tip, work.limits.batch["filters"])
         try:
             await in_order(work, peers, jobs, fetch, apply, per_peer=per_peer, size=taken_by)
@@ -116,7 +116,7 @@ async def _broadcast_ones(work: Work, span: Span, filters: Packed) -> list[Chang
 
 
 class _Download:
-    def __init__(self, work: Work, desk: Desk, many: bool) -> None:
+    def __init__(self, work: Work, desk: Desk, *, many: bool) -> None:
         self._work = work
         self._desk = desk
         self._many = many
