@@ -222,6 +222,17 @@ class PutFilters:
 
 
 @attrs.frozen
+class PruneFilters:
+    """Filters up to `to_height` go if everything watched was matched against them, as far as whole segments allow.
+
+    When something is to be matched against one of them after all, no filter is stored any more and
+    `Watermarks.filters_base` is the birthday again.
+    """
+
+    to_height: int
+
+
+@attrs.frozen
 class MarkMatched:
     """Watch items were matched against all stored filters of `start` to `end`; `heights` are the blocks to search.
 
@@ -301,6 +312,7 @@ Change = (
     | AppendFilterHeaders
     | Corroborate
     | PutFilters
+    | PruneFilters
     | PutFilterVariants
     | ForgetDisputes
     | MarkMatched

@@ -129,7 +129,7 @@ class _Conclusion:
     def _closing(self, header: bytes) -> list[Change]:
         """What is known with the filter header of the height that was settled; `header` is that one."""
         marks, settled, changes = self._work.writer.marks, self._settled, list[Change]()
-        variants = [item for dispute in settled.disputes for item in dispute.variants if item[0] >= marks.filters_base]
+        variants = [item for dispute in settled.disputes for item in dispute.variants if item[0] >= marks.birthday]
         if variants:
             changes.append(PutFilterVariants(tuple(variants)))
         elif marks.disputed is not None and is_over(self._work):

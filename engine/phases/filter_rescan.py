@@ -30,8 +30,8 @@ EFFORT = 32_000_000
 """Hashes for one window: a third of a second."""
 
 
-async def match_stored(work: Work) -> None:
-    """Bring the items that lag behind, because they were added later, up to the stored filters."""
+async def match_stored(work: Work) -> bool:
+    """Bring the items that lag behind, because they were added later, up to the stored filters; whether any did."""
     done = work.writer.marks.filters
     lagging = sorted(
         [item for item in work.store.watch_items() if item.matched_to < done], key=lambda item: item.matched_to
@@ -39,6 +39,7 @@ async def match_stored(work: Work) -> None:
     for matched_to, items in groupby(lagging, key=lambda item: item.matched_to):
         scripts = tuple(item.script for item in items)
         await _Rescan(work, scripts).run(spans(matched_to + 1, done, window(len(scripts))))
+    return bool(lagging)
 
 
 def window(scripts: int) -> int:

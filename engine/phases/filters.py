@@ -1,7 +1,9 @@
 """The filters phase: every filter, verified against its stored filter header, kept, and matched.
 
 All filters are stored, so that an item watched later needs no download: it is matched against the stored ones first
-thing in this phase. Data, the matches found in it and the items' watermarks are one transaction.
+thing in this phase. Data, the matches found in it and the items' watermarks are one transaction. With `prune_filters`
+those that everything watched was matched against go, all but the newest; an item watched later has them all downloaded
+again.
 
 Where peers are in dispute and no proof decides, the filters of the other opinions are stored beside these and matched
 like them, so that whoever is right no payment is hidden.
@@ -33,15 +35,18 @@ from phasegate.engine.pipeline import in_order
 from phasegate.engine.requests import Desk
 from phasegate.engine.work import Work
 from phasegate.p2p.messages import CFHeaders, GetCFHeaders, GetCFilters
-from phasegate.store import Change, MarkMatched, PackedFilters, PutFilters, RollBackFilters, SearchBlocks
+from phasegate.store import Change, MarkMatched, PackedFilters, PruneFilters, PutFilters, RollBackFilters, SearchBlocks
 
 MANY = 500
 """Filters to come that are worth loading what takes many at once."""
+KEPT = 2000
+"""Of the newest blocks the filters are kept in any case: reorganisations and our own transactions want them."""
 
 
 async def download_filters(work: Work) -> None:
     """The activity of the state `filters`."""
-    await match_stored(work)
+    if await match_stored(work) and (prune := _prune(work, work.writer.marks.filters)):
+        await work.writer.commit(prune)
     marks = work.writer.marks
     if marks.filters >= marks.tip:
         return
@@ -115,6 +120,11 @@ async def _broadcast_ones(work: Work, span: Span, filters: Packed) -> list[Chang
     return [SearchBlocks(found)] if found else []
 
 
+def _prune(work: Work, end: int) -> list[Change]:
+    """What is not to be kept when filters are stored up to `end`."""
+    return [PruneFilters(end - KEPT)] if work.config.prune_filters and end >= KEPT else []
+
+
 class _Download:
     def __init__(self, work: Work, desk: Desk, *, many: bool) -> None:
         self._work = work
@@ -143,11 +153,12 @@ class _Download:
         before = span.start - 1
         scripts = tuple(item.script for item in self._work.store.watch_items() if item.matched_to == before)
         changes = [PutFilters(PackedFilters(span.start, filters)), *await _broadcast_ones(self._work, span, filters)]
+        prune = _prune(self._work, span.end)
         if not scripts:
-            await self._work.writer.commit(changes)
+            await self._work.writer.commit([*changes, *prune])
             return
         match = await _match(self._work, span, filters, scripts)
-        await self._work.writer.commit_fresh(lambda: [*changes, *still_fitting(self._work, match)])
+        await self._work.writer.commit_fresh(lambda: [*changes, *still_fitting(self._work, match), *prune])
 
     async def _settle(self, peer: Peer, height: int, raw: bytes) -> None:
         """`peer` sent a filter that does not fit the stored filter header of `height`: find out who is wrong."""

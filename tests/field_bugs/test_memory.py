@@ -86,7 +86,13 @@ def workbench(store: Store) -> tuple[Work, Peer]:
     seams, ledger = inline_seams(1), Ledger()
     peer = Serving(store, ledger)
     live, pool = SimpleNamespace(tip_hint=False), SimpleNamespace(ready=[peer])
-    parts: dict[str, Any] = {"store": store, "writer": Writer(store, seams.write), "seams": seams, "limits": Limits()}
+    parts: dict[str, Any] = {
+        "store": store,
+        "writer": Writer(store, seams.write),
+        "seams": seams,
+        "limits": Limits(),
+        "config": SimpleNamespace(prune_filters=False),
+    }
     return SimpleNamespace(**parts, ledger=ledger, live=live, pool=pool, broadcasts=None, blame=_blaming), peer  # type: ignore[return-value]
 
 

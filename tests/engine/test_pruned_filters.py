@@ -1,0 +1,69 @@
+"""A client that keeps no filters it has done with: it finds the same, and downloads them again when it has to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+import pytest
+from trio.testing import MockClock
+
+from phasegate.engine.phases import filters
+from phasegate.store import segments
+from tests.simulated_world import small_chain
+
+if TYPE_CHECKING:
+    from tests.simulated_world import Run, Start, World
+
+pytestmark = pytest.mark.trio
+
+KEPT = 60
+SMALL = {"batch": {"filters": 50}}
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Segments and margins fit for a chain of 300 blocks."""
+    monkeypatch.setattr(segments, "FILTERS_SPAN", 20)
+    monkeypatch.setattr(segments, "BULK", 20)
+    monkeypatch.setattr(filters, "KEPT", KEPT)
+
+
+def balances(run: Run) -> dict[str, int]:
+    return {script.hex(): value for script, value in run.client.balances().items()}
+
+
+async def test_the_same_is_found_and_the_newest_are_kept(
+    world: World, running: Start, autojump_clock: MockClock
+) -> None:
+    chain = small_chain()
+    world.add(chain, 1)
+    config = attrs.evolve(world.config(1, watch=chain.watch, limits=SMALL), prune_filters=True)
+    async with running(config) as run:
+        await run.until("synced")
+        marks = run.client.status.marks
+        assert (marks.filters, marks.birthday, marks.filters_base) == (300, 0, 240)
+        assert balances(run) == chain.expected["balances"]
+        assert run.client.store.check() == ()
+    async with running(config) as run:
+        await run.until("synced")
+        assert run.client.status.marks.filters_base == 240
+        assert "filters" not in run.path
+
+
+async def test_what_is_watched_later_is_found_by_another_download(
+    world: World, running: Start, autojump_clock: MockClock
+) -> None:
+    """Half is watched from the start; when the other half comes, all are downloaded, matched, and let go again."""
+    chain = small_chain()
+    world.add(chain, 1)
+    config = world.config(1, watch=chain.watch[:1], limits=SMALL)
+    async with running(attrs.evolve(config, prune_filters=True)) as run:
+        await run.until("synced")
+        assert run.client.status.marks.filters_base == 240
+        await run.client.watch(chain.watch[1:])
+        await run.until("synced")
+        marks = run.client.status.marks
+        assert (marks.filters, marks.matched, marks.birthday, marks.filters_base) == (300, 300, 0, 240)
+        assert balances(run) == chain.expected["balances"]
+        assert run.client.store.check() == ()
