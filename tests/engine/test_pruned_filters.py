@@ -48,7 +48,6 @@ async def test_the_same_is_found_and_the_newest_are_kept(
     async with running(config) as run:
         await run.until("synced")
         assert run.client.status.marks.filters_base == 240
-        assert "filters" not in run.path
 
 
 async def test_what_is_watched_later_is_found_by_another_download(
