@@ -8,6 +8,7 @@ import attrs
 import pytest
 from trio.testing import MockClock
 
+from phasegate.engine.config import watch_script
 from phasegate.engine.phases import filters
 from phasegate.store import segments
 from tests.simulated_world import small_chain
@@ -60,7 +61,8 @@ async def test_what_is_watched_later_is_found_by_another_download(
     async with running(attrs.evolve(config, prune_filters=True)) as run:
         await run.until("synced")
         assert run.client.status.marks.filters_base == 240
-        await run.client.watch(chain.watch[1:])
+        await run.client.watch(tuple([watch_script(item, chain.network) for item in chain.watch[1:]]))
+        await run.until("filters")
         await run.until("synced")
         marks = run.client.status.marks
         assert (marks.filters, marks.matched, marks.birthday, marks.filters_base) == (300, 300, 0, 240)
