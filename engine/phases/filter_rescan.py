@@ -49,10 +49,10 @@ def window(scripts: int) -> int:
 
 @attrs.define(eq=False)
 class _Window:
-    """A window under way, and what was found in it."""
+    """A window under way, and what was found in it; None when its filters went meanwhile."""
 
     span: Span
-    found: tuple[int, ...] = ()
+    found: tuple[int, ...] | None = ()
     done: trio.Event = attrs.field(factory=trio.Event)
 
 
@@ -85,15 +85,26 @@ class _Rescan:
 
     async def _write(self, window: _Window) -> None:
         await window.done.wait()
-        match = MarkMatched(self._scripts, window.span.start, window.span.end, window.found)
-        await self._work.writer.commit_fresh(partial(still_fitting, self._work, match))
+        if window.found is not None:
+            match = MarkMatched(self._scripts, window.span.start, window.span.end, window.found)
+            await self._work.writer.commit_fresh(partial(self._fresh, match))
+
+    def _fresh(self, match: MarkMatched) -> list[Change]:
+        return still_fitting(self._work, match) if match.end <= self._work.writer.marks.filters else []
 
 
-def _find_stored(store: Store, span: Span, elements: Elements, disputed: bool) -> tuple[int, ...]:
-    """The heights of `span` where `elements` match; one piece of the stored filters is in memory at a time."""
+def _find_stored(store: Store, span: Span, elements: Elements, disputed: bool) -> tuple[int, ...] | None:
+    """The heights of `span` where `elements` match; one piece of the stored filters is in memory at a time.
+
+    None when they are not stored any more: while one item was matched, a newer one had all downloaded again.
+    """
     found = list[int]()
     for piece in spans(span.start, span.end, PIECE):
-        found += find(store, piece, store.packed_filters(piece.start, piece.count), elements, disputed)
+        try:
+            filters = store.packed_filters(piece.start, piece.count)
+        except LookupError:
+            return None
+        found += find(store, piece, filters, elements, disputed)
     return tuple(found)
 
 

@@ -153,12 +153,15 @@ class _Download:
         before = span.start - 1
         scripts = tuple(item.script for item in self._work.store.watch_items() if item.matched_to == before)
         changes = [PutFilters(PackedFilters(span.start, filters)), *await _broadcast_ones(self._work, span, filters)]
-        prune = _prune(self._work, span.end)
-        if not scripts:
-            await self._work.writer.commit([*changes, *prune])
-            return
-        match = await _match(self._work, span, filters, scripts)
-        await self._work.writer.commit_fresh(lambda: [*changes, *still_fitting(self._work, match), *prune])
+        match = await _match(self._work, span, filters, scripts) if scripts else None
+
+        def fresh() -> list[Change]:
+            if self._work.writer.marks.filters < before:
+                return []  # all are wanted again, from further down: this download is over
+            matched = [] if match is None else still_fitting(self._work, match)
+            return [*changes, *matched, *_prune(self._work, span.end)]
+
+        await self._work.writer.commit_fresh(fresh)
 
     async def _settle(self, peer: Peer, height: int, raw: bytes) -> None:
         """`peer` sent a filter that does not fit the stored filter header of `height`: find out who is wrong."""

@@ -70,3 +70,22 @@ async def test_what_is_watched_later_is_found_by_another_download(
         assert (marks.filters, marks.matched, marks.birthday, marks.filters_base) == (300, 300, 0, 240)
         assert balances(run) == chain.expected["balances"]
         assert run.client.store.check() == ()
+
+
+async def test_what_is_watched_while_filters_come_ends_their_download(
+    world: World, running: Start, autojump_clock: MockClock
+) -> None:
+    """Some are gone already when the other half is watched: all come again, and nothing is missed."""
+    chain = small_chain()
+    world.add(chain, 1, delay=0.2)
+    config = world.config(1, watch=chain.watch[:1], limits={"batch": {"filters": 20}, "in_flight": {"filters": 2}})
+    async with running(attrs.evolve(config, prune_filters=True)) as run:
+        with trio.fail_after(300):
+            while not 0 < run.client.status.marks.filters_base < 100:
+                await trio.sleep(0.01)
+        await run.client.watch(tuple([watch_script(item, chain.network) for item in chain.watch[1:]]))
+        assert run.client.status.marks.filters_base == 0
+        await run.until("synced")
+        marks = run.client.status.marks
+        assert (marks.filters, marks.matched, marks.filters_base) == (300, 300, 240)
+        assert balances(run) == chain.expected["balances"]
