@@ -14,13 +14,15 @@ from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-BATCH = 500
+MANY = 500
 """Items from which on a batch is a reason to load numba."""
+FEW = 8
+"""Items below which a batch is not worth the call, even if numba is loaded."""
 
 
 def worth_compiling(count: int) -> bool:
-    """Whether a batch of `count` items is for the compiled loops: numba is loaded already, or it is worth loading."""
-    return count >= BATCH or "numba" in sys.modules
+    """Whether a batch of `count` items is for the compiled loops."""
+    return count >= MANY or (count >= FEW and "numba" in sys.modules)
 
 
 def jit(function: F) -> F:
