@@ -12,11 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+import attrs
 import numpy as np
 from numpy.typing import NDArray
 
 from phasegate.consensus.codec import Reader, compact_size, dsha
+from phasegate.consensus.compiled import worth_compiling
 from phasegate.consensus.faults import Fault, Malformed, PeerMisbehaved
+from phasegate.consensus.packed import Packed
 from phasegate.consensus.primitives import Block
 from phasegate.consensus.special_txs import filter_data
 
@@ -40,7 +43,19 @@ def filter_header(hash: bytes, prev: bytes) -> bytes:  # noqa: A002 - the field'
 
 
 def chain_headers(prev: bytes, hashes: bytes) -> bytes:
-    """The headers of `n` filter hashes (32 bytes each) after the header `prev`: 32 bytes each."""
+    """The headers of `n` filter hashes (32 bytes each) after the header `prev`: 32 bytes each.
+
+    Many are made in a compiled loop (`filter_chain_kernel`) without the GIL; `chain_slowly` is its oracle.
+    """
+    if not worth_compiling(len(hashes) // 32):
+        return chain_slowly(prev, hashes)
+    from phasegate.consensus import filter_chain_kernel as kernel
+
+    return kernel.chain(prev, hashes)
+
+
+def chain_slowly(prev: bytes, hashes: bytes) -> bytes:
+    """What `chain_headers` does, in plain Python."""
     headers = []
     for at in range(0, len(hashes), 32):
         prev = dsha(hashes[at : at + 32] + prev)
@@ -105,9 +120,14 @@ def siphash(k0: int, k1: int, data: bytes) -> int:
 
 
 def _words(data: bytes) -> Iterator[int]:
-    padded = data + bytes(7 - len(data) % 8) + bytes((len(data) & 0xFF,))
+    padded = _padded(data)
     for at in range(0, len(padded), 8):
         yield int.from_bytes(padded[at : at + 8], "little")
+
+
+def _padded(data: bytes) -> bytes:
+    """`data` as SipHash reads it: filled up with zeros and the length to whole words."""
+    return data + bytes(7 - len(data) % 8) + bytes((len(data) & 0xFF,))
 
 
 def _golomb(values: Sequence[int]) -> bytes:
@@ -154,12 +174,35 @@ def decode_filter(raw: bytes, block_hash: bytes) -> list[int]:
     return values
 
 
-def match_filters(block_hashes: bytes, filters: Sequence[bytes], elements: Sequence[bytes]) -> list[int]:
+@attrs.frozen(eq=False)
+class Elements:
+    """What is watched, as the compiled loop takes it; worth keeping when much is watched for long.
+
+    Args:
+        words: the padded words of all elements, by length: the first words of all of one length, then the second ones.
+        groups: for each length, how many words an element has, and how many elements there are.
+    """
+
+    words: NDArray[np.uint64]
+    groups: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, elements: Sequence[bytes]) -> Elements:
+        """Of scripts, or the raw data of special transactions."""
+        by_width: dict[int, list[bytes]] = {}
+        for element in elements:
+            by_width.setdefault(len(element) // 8 + 1, []).append(_padded(element))
+        sides = [np.frombuffer(b"".join(same), "<u8").reshape(-1, width).T for width, same in by_width.items()]
+        words = np.concatenate([np.zeros(0, np.uint64), *[side.ravel() for side in sides]])
+        return cls(words, np.array([(width, len(same)) for width, same in by_width.items()], np.int64).ravel())
+
+
+def match_filters(block_hashes: bytes, filters: Sequence[bytes], elements: Sequence[bytes] | Elements) -> list[int]:
     """The indexes of the filters that hold any of `elements`, ascending; the GIL is released while matching.
 
     Args:
         block_hashes: 32 bytes a filter, wire order.
-        filters: whole filters.
+        filters: whole filters; best `Packed`, of which no object a filter is made.
         elements: what is watched: scripts, or the raw data of special transactions.
 
     Raises:
@@ -172,23 +215,14 @@ def match_filters(block_hashes: bytes, filters: Sequence[bytes], elements: Seque
         return []
     from phasegate.consensus import filter_kernel as kernel
 
-    words = [np.fromiter(_words(element), np.uint64) for element in elements]
-    verdicts = np.zeros(len(filters), np.int8)
-    kernel.match_all(
-        np.frombuffer(block_hashes, "<u8").reshape(-1, 4)[:, :2].ravel(),
-        np.frombuffer(b"".join(filters) + bytes(8), np.uint8),
-        _offsets([len(raw) for raw in filters]),
-        np.concatenate([*words, np.zeros(0, np.uint64)]),
-        _offsets([word.size for word in words]),
-        verdicts,
-    )
+    packed = Packed.of(filters)
+    verdicts = np.zeros(len(packed), np.int8)
+    keys = np.frombuffer(block_hashes, "<u8")
+    watched = elements if isinstance(elements, Elements) else Elements.of(elements)
+    kernel.match_all(keys, packed.bytes_array, packed.offsets, watched.words, watched.groups, verdicts)
     if (bad := np.flatnonzero(verdicts == kernel.MALFORMED)).size:
         raise PeerMisbehaved(Fault.BAD_FILTER, f"filter {bad[0]} of {len(filters)} is malformed")
     return [int(i) for i in np.flatnonzero(verdicts == kernel.MATCH)]
-
-
-def _offsets(sizes: Iterable[int]) -> NDArray[np.int64]:
-    return np.cumsum([0, *sizes], dtype=np.int64)
 
 
 def _bad_filter(block_hash: bytes, detail: str) -> PeerMisbehaved:

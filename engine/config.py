@@ -54,6 +54,8 @@ class Config:
         anchor: the trusted block that a new store begins with, instead of the genesis block.
         birthday: the first height whose filter is wanted, what is watched cannot be older; None: what the store has, in
             a new one the first block.
+        prune_filters: whether filters go when everything watched was matched against them and the newest 2,000 blocks
+            are above them. What is watched later then has them all downloaded again, from the birthday on.
         min_chainwork: the least work of a chain that counts as complete; None: what the network states.
         max_tip_age: seconds after which the newest block is too old to be the tip; None: never.
         keep_history: how many transition journal rows to keep.
@@ -74,6 +76,7 @@ class Config:
     relay: bool = False
     anchor: Anchor | None = None
     birthday: int | None = None
+    prune_filters: bool = False
     min_chainwork: int | None = None
     max_tip_age: float | None = None
     keep_history: int = 100_000
@@ -105,6 +108,7 @@ class Config:
         checkpoint: str = "",
         trusted_header: str = "",
         birthday: str = "",
+        prune_filters: bool = False,
         min_chainwork: int | None = None,
         max_tip_age: float | None = None,
         memory_limit: int | None = None,
@@ -127,6 +131,7 @@ class Config:
             checkpoint: begin at the newest built-in checkpoint at or below this height, or at the `latest`.
             trusted_header: `HEIGHT:HEADER:CHAINWORK` (hex) to begin at instead.
             birthday: the first height, or date as `2024-05-31`, whose filter is wanted.
+            prune_filters: whether filters go when everything watched was matched against them.
             min_chainwork: the least work of a chain that counts as complete; None: what the network states.
             max_tip_age: seconds after which the newest block is too old; None: the network's, 0: never.
             memory_limit: bytes that the whole process may take, from which `hold_bytes`, `window` and the batch of
@@ -155,6 +160,7 @@ class Config:
             memory_limit=MEMORY_LIMIT if memory_limit is None else memory_limit,
             anchor=start.anchor,
             birthday=start.birthday,
+            prune_filters=prune_filters,
             min_chainwork=min_chainwork,
             max_tip_age=chain.max_tip_age if max_tip_age is None else max_tip_age or None,
         )

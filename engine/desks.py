@@ -19,7 +19,8 @@ from phasegate.engine.buckets import Bucket
 from phasegate.engine.errors import FailureKind, PeerGone
 from phasegate.engine.patience import Patience
 from phasegate.engine.turns import Turns
-from phasegate.p2p.messages import KnownMessage, Message
+from phasegate.p2p.filter_runs import CFilterRun
+from phasegate.p2p.messages import CFilter, GetCFilters, KnownMessage, Message
 
 if TYPE_CHECKING:
     from phasegate.engine.peers import Peer
@@ -65,6 +66,20 @@ class Desk:
         peer.answers += 1
         return [m for m in replies if isinstance(m, reply)]
 
+    async def ask_filters(
+        self,
+        peer: Peer,
+        message: GetCFilters,
+        accepts: Callable[[CFilter], bool],
+        accepts_run: Callable[[CFilterRun], int] | None,
+        expected: int,
+    ) -> list[CFilter | CFilterRun]:
+        """As `ask_many`, for filters: if many may come together, `accepts_run` says how many of the first it takes."""
+        matches = _Matches(CFilter, accepts)
+        replies = await self._exchange(peer, message, matches, expected, CFilter.command, accepts_run=accepts_run)
+        peer.answers += 1
+        return [reply for reply in replies if isinstance(reply, CFilter | CFilterRun)]
+
     async def _exchange(
         self,
         peer: Peer,
@@ -73,12 +88,13 @@ class Desk:
         expected: int,
         answer: str,
         longest: float = math.inf,
-    ) -> list[Message]:
+        accepts_run: Callable[[CFilterRun], int] | None = None,
+    ) -> list[Message | CFilterRun]:
         """Have the turn and a token, send, and wait for messages named `answer`, for `longest` seconds in all."""
         async with self._turns.turn(peer):
             if not peer.gone:
                 await self._bucket.take()
-            with self._ledger.enter(self, peer, message, accepts, expected, answer) as request:
+            with self._ledger.enter(self, peer, message, accepts, expected, answer, accepts_run) as request:
                 if peer.gone:
                     raise PeerGone(str(peer), FailureKind.PEER_LOST, peer.gone)
                 with trio.move_on_after(longest):

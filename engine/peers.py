@@ -26,6 +26,8 @@ from phasegate.engine.recovery import backoff
 from phasegate.engine.seams import Seams
 from phasegate.p2p.compressed import max_headers2
 from phasegate.p2p.connection import Connection, ConnectionLost
+from phasegate.p2p.filter_runs import CFilterRun
+from phasegate.p2p.framing import HEAD_SIZE
 from phasegate.p2p.handshake import Handshake, HandshakeRefused, PeerInfo, agent_on, devnet_name, our_version
 from phasegate.p2p.messages import Message, Ping, Pong, Services
 from phasegate.p2p.proxy import ProxyFailed
@@ -51,8 +53,9 @@ class Role(Enum):
 class PeerContext:
     """What every peer of a pool shares.
 
-    `on_message` tells whether the message was asked for. `relay`: peers are asked to announce transactions and
-    InstantSend locks. `gossip`: addresses are wanted, in the newer form [BIP155].
+    `on_message` tells whether the message was asked for, `on_run` how many of the first of a run were, `awaits_runs`
+    whether any could have been. `relay`: peers are asked to announce transactions and InstantSend locks. `gossip`:
+    addresses are wanted, in the newer form [BIP155].
     """
 
     network: Network
@@ -64,6 +67,8 @@ class PeerContext:
     on_gone: Callable[[Peer], None]
     relay: bool = False
     gossip: bool = False
+    on_run: Callable[[Peer, CFilterRun], int] = lambda _peer, _run: 0
+    awaits_runs: Callable[[Peer], bool] = lambda _peer: False
 
 
 class Peer:
@@ -259,9 +264,24 @@ class _PeerBindings(Bindings):
     async def _read(self) -> None:
         connection = self._open()
         while True:
-            message = await connection.receive()
-            if not await self._asked_for(message):
-                await trio.sleep(self.chatter.spend(connection.last_size, trio.current_time()))
+            received = await connection.receive_some(lambda: self._context.awaits_runs(self._peer))
+            if isinstance(received, CFilterRun):
+                await self._take_run(received)
+            else:
+                await self._take(received, connection.last_size)
+
+    async def _take(self, message: Message, size: int) -> None:
+        if not await self._asked_for(message):
+            await trio.sleep(self.chatter.spend(size, trio.current_time()))
+
+    async def _take_run(self, run: CFilterRun) -> None:
+        """Take filters that came together: those that nobody awaits together one by one."""
+        while run:
+            taken = 0 if self._peer.gone else self._context.on_run(self._peer, run)
+            if not taken:
+                message = run.message(0)
+                await self._take(message, HEAD_SIZE + len(message.to_bytes()))
+            run = run.part(taken or 1, len(run))
 
     async def _asked_for(self, message: Message) -> bool:
         """Take a message; whether it is an answer to something of ours."""

@@ -93,6 +93,8 @@ class Pool:
             self._left,
             relay=config.filters or config.relay,
             gossip=not config.connect_only,
+            on_run=ledger.deliver_run,
+            awaits_runs=ledger.awaits_runs,
         )
         self.gossip = Gossip(self.memory)
         self.outbound = Outbound(self, config, seams, self.memory, context)

@@ -46,8 +46,8 @@ def counts(phase: str, marks: Watermarks, target: int, mn_floor: int) -> tuple[i
         return marks.matched_blocks - marks.pending_blocks, marks.matched_blocks
     if phase == "cfheaders":
         return marks.filter_headers - marks.base + 1, max(target, marks.tip) - marks.base + 1
-    wanted = max(target, marks.tip) - marks.filters_base + 1
-    return min(marks.filters, marks.matched) - marks.filters_base + 1, max(0, wanted)
+    wanted = max(target, marks.tip) - marks.birthday + 1
+    return min(marks.filters, marks.matched) - marks.birthday + 1, max(0, wanted)
 
 
 def _listed(marks: Watermarks) -> tuple[int, int]:

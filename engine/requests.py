@@ -34,9 +34,10 @@ from phasegate.engine.errors import LocalProtocolError
 from phasegate.engine.patience import Patience
 from phasegate.engine.turns import Turns
 from phasegate.engine.under_way import Request, RequestView
+from phasegate.p2p.filter_runs import CFilterRun
 from phasegate.p2p.framing import HEAD_SIZE
 from phasegate.p2p.handshake import PROTOCOL_VERSION
-from phasegate.p2p.messages import Message
+from phasegate.p2p.messages import CFilter, Message
 
 if TYPE_CHECKING:
     from phasegate.engine.peers import Peer
@@ -176,6 +177,7 @@ class Ledger:
         accepts: Callable[[Message], int],
         expected: int,
         answer: str = "",
+        accepts_run: Callable[[CFilterRun], int] | None = None,
     ) -> Iterator[Request]:
         """Register a request for as long as its owner waits; `answer` is the name of the messages that are expected."""
         if desk is not self._desk and not (desk is self._errands and desk.allows(message)):
@@ -183,6 +185,7 @@ class Ledger:
         size = HEAD_SIZE + len(message.to_payload(PROTOCOL_VERSION))  # no request depends on the version
         what = message.command, size, accepts, expected, answer
         request = Request(next(self._numbers), desk, peer, *what, desk.patience.begin(), trio.current_time())
+        request.accepts_run = accepts_run
         self._open.setdefault(peer, deque()).append(request)
         try:
             yield request
@@ -234,12 +237,36 @@ class Ledger:
                 return not isinstance(request.desk, Errands)
         for request in self._open.get(peer, ()):
             if not request.answered and (settled := request.accepts(message)):
-                self.alive(request)
-                request.settled += settled
-                request.replies.append(message)
-                request.wake()
+                self._settle(request, message, settled)
                 return True
         return False
+
+    def awaits_runs(self, peer: Peer) -> bool:
+        """Whether `peer` was asked for filters that may come together."""
+        return any(request.accepts_run is not None for request in self._open.get(peer, ()))
+
+    def deliver_run(self, peer: Peer, run: CFilterRun) -> int:
+        """Give as many of the first filters of `run` to the request they answer as it takes; how many these are.
+
+        When there are none, the first one is to be delivered as a single message: it may be late, or unasked.
+        """
+        if any(request.answer in ("", CFilter.command) for request in self._forgotten.get(peer, ())):
+            return 0
+        for request in self._open.get(peer, ()):
+            if request.answered or request.answer not in ("", CFilter.command):
+                continue
+            if request.accepts_run is None:
+                return 0
+            if taken := request.accepts_run(run):
+                self._settle(request, run.part(0, taken), taken)
+                return taken
+        return 0
+
+    def _settle(self, request: Request, reply: Message | CFilterRun, settled: int) -> None:
+        self.alive(request)
+        request.settled += settled
+        request.replies.append(reply)
+        request.wake()
 
     def _late(self, request: Request, settled: int) -> None:
         request.desk.tally.late += 1

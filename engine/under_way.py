@@ -9,6 +9,7 @@ import attrs
 import trio
 
 from phasegate.engine.patience import Wait
+from phasegate.p2p.filter_runs import CFilterRun
 from phasegate.p2p.messages import Message
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class RequestView:
 class Request:
     """One request under way: `accepts` says how many of the `expected` replies a message is; it goes into `replies`.
 
+    `accepts_run`, where filters may come together, says how many of the first of a run are replies.
+
     `answer` is the name of such messages, `alive` when it was sent or last gave a sign of life, `pause` the longest
     time that this took so far.
     """
@@ -58,7 +61,8 @@ class Request:
     pause: float = 0.0
     sent_at: float | None = None
     settled: int = 0
-    replies: list[Message] = attrs.field(factory=list)
+    replies: list[Message | CFilterRun] = attrs.field(factory=list)
+    accepts_run: Callable[[CFilterRun], int] | None = None
     heard: trio.Event = attrs.field(factory=trio.Event)
     lost: str = ""
 

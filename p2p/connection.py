@@ -12,6 +12,7 @@ from typing import Any
 
 import trio
 
+from phasegate.p2p.filter_runs import CFilterRun
 from phasegate.p2p.framing import HEAD_SIZE, Frame, FrameDecoder, encode_frame
 from phasegate.p2p.handshake import PROTOCOL_VERSION
 from phasegate.p2p.messages import Message, decode
@@ -96,8 +97,26 @@ class Connection:
         await trio.lowlevel.checkpoint()
         if self._waiting is None:
             self._waiting = await self._next_frame()
-        message = await self._decode(self._waiting)
-        self.last_size = HEAD_SIZE + len(self._waiting.payload)
+        return await self._message(self._waiting)
+
+    async def receive_some(self, runs: Callable[[], bool]) -> Message | CFilterRun:
+        """As `receive`, but `cfilter` messages that are there already come together while `runs` says so.
+
+        Then `last_size` is not set.
+        """
+        await trio.lowlevel.checkpoint()
+        while self._waiting is None:
+            if runs() and (run := self._decoder.next_run()) is not None:
+                return run
+            if (frame := self._decoder.next_frame()) is not None:
+                self._waiting = frame
+            else:
+                self._decoder.receive_data(await self._read())
+        return await self._message(self._waiting)
+
+    async def _message(self, frame: Frame) -> Message:
+        message = await self._decode(frame)
+        self.last_size = HEAD_SIZE + len(frame.payload)
         self._waiting = None
         return message
 

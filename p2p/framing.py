@@ -13,6 +13,7 @@ import attrs
 from phasegate.consensus.codec import dsha, u32
 from phasegate.consensus.faults import Fault, PeerMisbehaved
 from phasegate.consensus.params import NETWORKS
+from phasegate.p2p.filter_runs import CFilterRun, cut_run
 from phasegate.p2p.messages import MAX_PAYLOAD, max_payload
 
 HEAD_SIZE = 24
@@ -89,6 +90,10 @@ class FrameDecoder:
     def receive_data(self, data: bytes) -> None:
         """Take the next piece of the stream, of any size."""
         self._buffer += data
+
+    def next_run(self) -> CFilterRun | None:
+        """Whole `cfilter` frames that come next, cut out together (`filter_runs`); None: see `next_frame`."""
+        return cut_run(self._buffer, self._magic) if self._head is None else None
 
     def next_frame(self) -> Frame | None:
         """The next whole frame, or None until more data comes.

@@ -14,6 +14,7 @@ from phasegate.store.changes import (
     KeepAnchors,
     KeepHistory,
     MarkMatched,
+    PruneFilters,
     PutFilters,
     PutFilterVariants,
     QuorumVerdict,
@@ -35,6 +36,7 @@ from phasegate.store.identity import Anchor
 from phasegate.store.instantlocks import StoredInstantLock
 from phasegate.store.journal import JournalRow
 from phasegate.store.marks import Watermarks
+from phasegate.store.packed import PackedFilters
 from phasegate.store.peer_changes import (
     BroadcastRow,
     ForgetBroadcast,
@@ -72,7 +74,9 @@ __all__ = [
     "KeepAnchors",
     "KeepHistory",
     "MarkMatched",
+    "PackedFilters",
     "PeerRow",
+    "PruneFilters",
     "PutBroadcast",
     "PutFilterVariants",
     "PutFilters",

@@ -12,6 +12,7 @@ import attrs
 from phasegate.consensus.blocks import BlockFindings
 from phasegate.consensus.primitives import OutPoint
 from phasegate.consensus.quorums import QuorumCommitment
+from phasegate.store.packed import PackedFilters
 from phasegate.store.peer_changes import PeerChange
 
 
@@ -214,10 +215,21 @@ class ForgetDisputes:
 class PutFilters:
     """Filters verified against their stored filter headers, as (height, raw), in any order; known ones are kept.
 
-    None may lie below `Watermarks.filters_base`.
+    None may lie below `Watermarks.filters_base`. Many of consecutive heights are best given `PackedFilters`.
     """
 
-    filters: tuple[tuple[int, bytes], ...]
+    filters: tuple[tuple[int, bytes], ...] | PackedFilters
+
+
+@attrs.frozen
+class PruneFilters:
+    """Filters up to `to_height` go if everything watched was matched against them, as far as whole segments allow.
+
+    When something is to be matched against one of them after all, no filter is stored any more and
+    `Watermarks.filters_base` is the birthday again.
+    """
+
+    to_height: int
 
 
 @attrs.frozen
@@ -300,6 +312,7 @@ Change = (
     | AppendFilterHeaders
     | Corroborate
     | PutFilters
+    | PruneFilters
     | PutFilterVariants
     | ForgetDisputes
     | MarkMatched

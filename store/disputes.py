@@ -16,6 +16,7 @@ from phasegate.store.damage import Damage
 from phasegate.store.database import Session
 from phasegate.store.errors import StoreCorrupt
 from phasegate.store.marks import ChainMarks
+from phasegate.store.pruning import birthday
 from phasegate.store.segments import FILTER_HEADERS, read_joined
 
 
@@ -38,7 +39,7 @@ def put_variants(rows: Session, chain: ChainMarks, change: PutFilterVariants) ->
             continue
         sql = "INSERT INTO filter_variants(height, crc, data) VALUES(?, ?, ?)"
         rows.run(sql, (height, checksum(height, raw), raw))
-        if height >= chain.filters_base:
+        if height >= birthday(rows, chain):
             rows.run("UPDATE watch SET matched_to = min(matched_to, ?)", (height - 1,))
 
 

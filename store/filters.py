@@ -12,6 +12,7 @@ from phasegate.store import disputes, wallet
 from phasegate.store.changes import AppendFilterHeaders, PutFilters, RollBackFilters
 from phasegate.store.database import Session
 from phasegate.store.marks import ChainMarks
+from phasegate.store.packed import PackedFilters, append_packed
 from phasegate.store.segments import (
     FILTER_HEADERS,
     FILTERS,
@@ -52,6 +53,21 @@ def _previous(chain: ChainMarks, change: AppendFilterHeaders) -> bytes:
 
 def put_filters(rows: Session, chain: ChainMarks, change: PutFilters) -> ChainMarks:
     """Apply `PutFilters`."""
+    batch = change.filters
+    if isinstance(batch, PackedFilters) and _follows(rows, chain, batch):
+        append_packed(rows, chain.filters_base, batch)
+        return attrs.evolve(chain, filters=batch.end)
+    return _put_any(rows, chain, change)
+
+
+def _follows(rows: Session, chain: ChainMarks, batch: PackedFilters) -> bool:
+    """Whether `batch` is right above the contiguous part, and none waits above the gap."""
+    fits = batch.start == chain.filters + 1 and chain.filters_base <= batch.start <= batch.end <= chain.filter_headers
+    return fits and not heights_above(rows, FILTERS, chain.filters)
+
+
+def _put_any(rows: Session, chain: ChainMarks, change: PutFilters) -> ChainMarks:
+    """What any order of arrival needs; of packed filters that follow each other it makes the same."""
     for height, _ in change.filters:
         if not chain.filters_base <= height <= chain.filter_headers:
             wanted = f"{chain.filters_base}..{chain.filter_headers}"

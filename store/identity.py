@@ -93,10 +93,9 @@ def refuse_mismatch(rows: Session, path: Path, network: Network, anchor: Anchor 
     if anchor:
         _refuse_anchor(rows, path, chain, anchor)
     wanted = max(birthday or 0, anchor.height if anchor else 0)
-    if birthday is not None and chain.filters_base > wanted:
-        raise StoreMismatch(
-            f"{path} has filters from height {chain.filters_base} on, which is above the wanted {wanted}"
-        )
+    first = meta.get("birthday", chain.filters_base)
+    if birthday is not None and first > wanted:
+        raise StoreMismatch(f"{path} has filters from height {first} on, which is above the wanted {wanted}")
 
 
 def _refuse_activations(path: Path, raw: str, network: Network) -> None:

@@ -90,7 +90,8 @@ class Watermarks:
         watch_items: how many.
         pending_blocks: matched blocks whose bodies have not been searched yet.
         matched_blocks: all matched ones.
-        filters_base: the first block whose filter is wanted: the birthday or the base.
+        filters_base: the first block whose filter is wanted: the birthday or the base; above it when filters that
+            everything watched was matched against were not kept.
         context: headers held from below the base.
         chainlock: the best verified ChainLock.
         chainlock_hash: of its block.
@@ -98,6 +99,7 @@ class Watermarks:
         quorums_unjudged: quorums active at the newest masternode list without a verdict.
         corroborated: up to there two or more peers stated the stored filter headers.
         disputed: the lowest height with filter variants.
+        birthday: the first block whose filter was wanted, kept or not.
     """
 
     base: int
@@ -121,3 +123,4 @@ class Watermarks:
     quorums_unjudged: int = 0
     corroborated: int = attrs.field(default=attrs.Factory(lambda marks: marks.base - 1, takes_self=True))
     disputed: int | None = None
+    birthday: int = attrs.field(default=attrs.Factory(lambda marks: marks.filters_base, takes_self=True))

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import attrs
 
 from phasegate.consensus.blocks import Coin
+from phasegate.consensus.packed import Packed
 from phasegate.consensus.primitives import OutPoint
 from phasegate.consensus.quorums import QuorumCommitment
 from phasegate.store import (
@@ -31,6 +32,7 @@ from phasegate.store.damage import Damage
 from phasegate.store.database import Database, Session
 from phasegate.store.index import HashIndex
 from phasegate.store.marks import ChainMarks, Watermarks
+from phasegate.store.packed import read_packed
 from phasegate.store.peer_changes import Address, BroadcastRow, PeerRow, ReputationRow
 from phasegate.store.receipt import watermarks
 from phasegate.store.segments import FILTER_HEADERS, FILTERS, HASHES, HEADERS, Series, read, read_joined
@@ -104,6 +106,12 @@ class Reading:
         with self._now() as (rows, chain):
             _refuse_outside(FILTERS, chain.filters_base, chain.filters, start, count)
             return read(rows, FILTERS, start, count)
+
+    def packed_filters(self, start: int, count: int) -> Packed:
+        """What `filters` gives, in one piece."""
+        with self._now() as (rows, chain):
+            _refuse_outside(FILTERS, chain.filters_base, chain.filters, start, count)
+            return read_packed(rows, start, count)
 
     def _joined(self, series: Series, start: int, count: int) -> bytes:
         with self._now() as (rows, chain):

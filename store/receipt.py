@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from phasegate.store import chainlocks, context, disputes, masternodes, quorums
+from phasegate.store import chainlocks, context, disputes, masternodes, pruning, quorums
 from phasegate.store.database import Session
 from phasegate.store.marks import ChainMarks, Watermarks
 
@@ -34,4 +34,5 @@ def watermarks(rows: Session, chain: ChainMarks) -> Watermarks:
         quorums_unjudged=quorums.unjudged(rows, walked[0]) if walked else 0,
         corroborated=chain.corroborated,
         disputed=disputes.lowest(rows),
+        birthday=pruning.birthday(rows, chain),
     )

@@ -27,6 +27,7 @@ from phasegate.store import (
     instantlocks,
     masternodes,
     peers,
+    pruning,
     quorums,
     reputations,
     seals,
@@ -114,6 +115,7 @@ def repaired(rows: Session, chain: ChainMarks) -> tuple[ChainMarks, Repair]:
     unsure = [damage.start - 1 for damage in found if damage.table == "filter_variants"]
     if unsure and min(unsure) < chain.filter_headers:
         chain = filters.roll_back_filters(rows, chain, RollBackFilters(min(unsure)))
+    chain = pruning.reopened(rows, chain)
     for series, start, mark in chain.reach():
         if contiguous_end(rows, series, start) > mark:
             cut(rows, series, mark)
@@ -129,6 +131,7 @@ def _start_again(rows: Session, chain: ChainMarks, anchor: Anchor, good: int) ->
     headers.roll_back_found(rows, chain, good)
     disputes.roll_back(rows, chain, chain.base - 1)
     erase(rows)
+    chain = pruning.wanted_again(rows, chain, pruning.birthday(rows, chain))
     fresh = attrs.evolve(empty_marks(anchor, chain.filters_base), sequence=chain.sequence)
     first = AppendHeaders(anchor.height, anchor.header, x11(anchor.header), anchor.work)
     return headers.append_headers(rows, fresh, first)

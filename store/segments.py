@@ -1,11 +1,11 @@
 """Two tiers for the four chain series: rows for the newest heights, sealed segments for the rest.
 
-A row an item is cheap to add and to take away, which is what the tip of a chain needs; a blob for each 2000 items is an
-order of magnitude faster to write and to read, which is what a first download needs. So the newest heights, at most
-4000, stand as rows in `tail`; below them stand `segments`, immutable, cut at multiples of 2000. The tail's bottom is
-always such a border (or the base), and the transaction that moves it writes the segment. A batch that is large seals
-every segment it completes and never becomes rows; a small one seals only what would leave the tail too long. The law:
-what a series holds does not depend on how it was cut into batches.
+A row an item is cheap to add and to take away, which is what the tip of a chain needs; a blob for a thousand or two is
+an order of magnitude faster to write and to read, which is what a first download needs. So the newest heights, at most
+4000, stand as rows in `tail`; below them stand `segments`, immutable, cut at multiples of 2000, of filters at multiples
+of 1000. The tail's bottom is always such a border (or the base), and the transaction that moves it writes the segment.
+A batch that is large seals every segment it completes and never becomes rows; a small one seals only what would leave
+the tail too long. The law: what a series holds does not depend on how it was cut into batches.
 
 Rows and segments carry a CRC-32 that covers their place too, so damage and misplacement are found when they are read,
 and named by table and heights. A roll-back below the tail's bottom cuts one segment back into rows.
@@ -16,6 +16,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import overload
 
 import attrs
@@ -24,7 +25,9 @@ from phasegate.store.database import Row, Session
 from phasegate.store.errors import StoreCorrupt
 
 SPAN = 2000
-"""Heights a segment covers; the first one may be shorter, when the base is no multiple."""
+"""Most heights a segment covers; the first one may be shorter, when the base is no multiple."""
+FILTERS_SPAN = 1000
+"""The same for filters: one request brings as many, so that they become a segment and never rows."""
 TAIL = 4000
 """Most heights that stand as rows."""
 BULK = 500
@@ -38,6 +41,11 @@ class Series:
     number: int
     name: str
     width: int | None
+
+    @property
+    def span(self) -> int:
+        """New segments are cut at its multiples; older releases cut those of all series at multiples of 2000."""
+        return SPAN if self.width else FILTERS_SPAN
 
 
 HEADERS = Series(1, "headers", 80)
@@ -83,39 +91,47 @@ class Stretch(Sequence[bytes]):
 def append(rows: Session, series: Series, base: int, start: int, items: Sequence[bytes]) -> None:
     """Add `items` from height `start` on, right above the contiguous part of the series."""
     end = start + len(items)
-    bottom = _tail_bottom(rows, series, start)
-    keep = _new_bottom(max(bottom, base), end, bulk=len(items) >= BULK)
+    bottom = tail_bottom(rows, series, start)
+    keep = new_bottom(series, max(bottom, base), end, len(items))
     if keep > bottom:
         _seal(rows, series, start, items, range(bottom, keep))
     first = max(keep, start)
     put_rows(rows, series, zip(range(first, end), items[first - start :], strict=True))
 
 
-def _tail_bottom(rows: Session, series: Series, start: int) -> int:
+def tail_bottom(rows: Session, series: Series, start: int) -> int:
+    """The lowest height that stands as a row, `start` when there is none below that."""
     lowest = rows.run("SELECT min(height) FROM tail WHERE series = ?", (series.number,))[0][0]
     return start if lowest is None else min(lowest, start)
 
 
-def _new_bottom(bottom: int, end: int, *, bulk: bool) -> int:
-    """Where the tail begins once it reaches up to `end` (exclusive)."""
-    border = end // SPAN * SPAN if bulk else -(-(end - TAIL) // SPAN) * SPAN
-    return max(bottom, border)
+def new_bottom(series: Series, bottom: int, end: int, count: int) -> int:
+    """Where the tail begins once a batch of `count` items has made it reach up to `end` (exclusive)."""
+    border = end if count >= BULK else end - TAIL + series.span - 1
+    return max(bottom, border // series.span * series.span)
 
 
 def _seal(rows: Session, series: Series, start: int, items: Sequence[bytes], heights: range) -> None:
     """Move `heights`, in the tail below `start` and in `items` from there on, into segments."""
-    older = _read_tail(rows, series, heights.start, min(start, heights.stop) - 1)
-    for first in (heights.start, *range((heights.start // SPAN + 1) * SPAN, heights.stop, SPAN)):
-        after = min((first // SPAN + 1) * SPAN, heights.stop)
+    older = read_tail(rows, series, heights.start, min(start, heights.stop) - 1)
+    for first, after in cuts(series, heights):
         below = [older[h] for h in range(first, min(after, start))]
         above = items[max(first, start) - start : max(after, start) - start]
-        _write_segment(rows, series, range(first, after), _pack(series, below, above))
+        write_segment(rows, series, first, after - first, _pack(series, below, above))
     rows.run("DELETE FROM tail WHERE series = ? AND height < ?", (series.number, heights.stop))
 
 
-def _write_segment(rows: Session, series: Series, heights: range, data: bytes) -> None:
-    crc = _crc(series, heights.start, len(heights), data)
-    rows.run("INSERT INTO segments VALUES(?, ?, ?, ?, ?)", (series.number, heights.start, len(heights), crc, data))
+def cuts(series: Series, heights: range) -> list[tuple[int, int]]:
+    """The segments of `heights`: where each begins, and where it ends (exclusive)."""
+    span = series.span
+    borders = [heights.start, *range((heights.start // span + 1) * span, heights.stop, span), heights.stop]
+    return list(pairwise(borders)) if heights else []
+
+
+def write_segment(rows: Session, series: Series, start: int, count: int, data: bytes) -> None:
+    """Store `data`, which holds `count` items from height `start` on, as a segment."""
+    crc = _crc(series, start, count, data)
+    rows.run("INSERT INTO segments VALUES(?, ?, ?, ?, ?)", (series.number, start, count, crc, data))
 
 
 def put_rows(rows: Session, series: Series, items: Iterable[tuple[int, bytes]]) -> None:
@@ -143,7 +159,7 @@ def read(rows: Session, series: Series, start: int, count: int) -> list[bytes]:
     found = [piece for _, piece in _pieces(rows, series, start, start + count - 1)]
     items = [item for piece in found for item in piece]
     if len(items) != count:
-        raise _missing(series, start, start + count - 1)
+        raise missing(series, start, start + count - 1)
     return items
 
 
@@ -152,43 +168,55 @@ def read_joined(rows: Session, series: Series, start: int, count: int) -> bytes:
     parts = [part for _, part in _joined(rows, series, start, start + count - 1)]
     raw = b"".join(parts)
     if len(raw) != count * (series.width or 0):
-        raise _missing(series, start, start + count - 1)
+        raise missing(series, start, start + count - 1)
     return raw
 
 
-def _missing(series: Series, start: int, end: int) -> StoreCorrupt:
+def missing(series: Series, start: int, end: int) -> StoreCorrupt:
+    """The error that says what should be there and is not."""
     detail = f"{series.name} {start}..{end} are not all there"
     return StoreCorrupt(detail, series.name, start, end)
 
 
 def _pieces(rows: Session, series: Series, start: int, end: int) -> Iterator[tuple[int, list[bytes]]]:
-    for first, count, data in _segments(rows, series, start, end):
+    for first, count, data in segments_of(rows, series, start, end):
         items = _unpack(series, first, count, data)
         yield max(first, start), items[max(start - first, 0) : end + 1 - first]
-    for height, item in sorted(_read_tail(rows, series, start, end).items()):
+    for height, item in sorted(read_tail(rows, series, start, end).items()):
         yield height, [item]
 
 
 def _joined(rows: Session, series: Series, start: int, end: int) -> Iterator[tuple[int, bytes]]:
     width = series.width or 0
-    for first, _, data in _segments(rows, series, start, end):
+    for first, _, data in segments_of(rows, series, start, end):
         yield max(first, start), data[max(start - first, 0) * width : (end + 1 - first) * width]
-    yield from sorted(_read_tail(rows, series, start, end).items())
+    yield from sorted(read_tail(rows, series, start, end).items())
 
 
-def _segments(rows: Session, series: Series, start: int, end: int) -> Iterator[tuple[int, int, bytes]]:
-    found = rows.run(_SEGMENTS, (series.number, start - SPAN, end))
+def segments_of(rows: Session, series: Series, start: int, end: int) -> Iterator[tuple[int, int, bytes]]:
+    """The segments that hold any of `start` to `end`, ascending: first height, items, data.
+
+    Raises:
+        StoreCorrupt: one is damaged.
+    """
+    found = rows.run(_HOLDING, (series.number, start - SPAN, end, start))
     for first, count, crc, data in found:
-        if first + count > start:
-            if _crc(series, first, count, data) != crc:
-                raise damaged("segments", series, first, first + count - 1)
-            yield first, count, data
+        if _crc(series, first, count, data) != crc:
+            raise damaged("segments", series, first, first + count - 1)
+        yield first, count, data
 
 
+_HOLDING = """SELECT start, count, crc, data FROM segments
+    WHERE series = ? AND start > ? AND start <= ? AND start + count > ? ORDER BY start"""
 _SEGMENTS = "SELECT start, count, crc, data FROM segments WHERE series = ? AND start > ? AND start <= ? ORDER BY start"
 
 
-def _read_tail(rows: Session, series: Series, start: int, end: int) -> dict[int, bytes]:
+def read_tail(rows: Session, series: Series, start: int, end: int) -> dict[int, bytes]:
+    """What stands as rows from `start` to `end`, by height.
+
+    Raises:
+        StoreCorrupt: a row is damaged.
+    """
     found = rows.run(_TAIL_ROWS, (series.number, start, end))
     return {height: _checked_row(series, height, crc, data) for height, crc, data in found}
 

@@ -29,6 +29,7 @@ from phasegate.store import (
     journal,
     masternodes,
     peers,
+    pruning,
     quorums,
     repair,
     reputations,
@@ -60,6 +61,7 @@ _ON_CHAIN: dict[type[c.Change], Callable[[Session, ChainMarks, Any], ChainMarks 
     c.AppendFilterHeaders: filters.append_filter_headers,
     c.Corroborate: disputes.corroborate,
     c.PutFilters: filters.put_filters,
+    c.PruneFilters: pruning.prune_filters,
     c.PutFilterVariants: disputes.put_variants,
     c.MarkMatched: wallet.mark_matched,
     c.SearchBlocks: wallet.search_blocks,
@@ -208,6 +210,7 @@ class Store(Reading):
         for change in batch:
             chain = _applied(rows, chain, change)
             index = _indexed(index, change)
+        chain = pruning.reopened(rows, chain)
         chain = attrs.evolve(chain, sequence=chain.sequence + 1)
         chain.write(rows)
         return _Draft(chain.sequence, index, watermarks(rows, chain))

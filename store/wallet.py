@@ -17,6 +17,7 @@ from phasegate.consensus.primitives import OutPoint
 from phasegate.store.changes import AddWatch, MarkMatched, RecordBlock, RemoveWatch, SearchBlocks
 from phasegate.store.database import Session
 from phasegate.store.marks import ChainMarks
+from phasegate.store.pruning import birthday
 
 
 @attrs.frozen
@@ -48,7 +49,7 @@ class StoredTransaction:
 
 def add_watch(rows: Session, chain: ChainMarks, change: AddWatch) -> None:
     """Apply `AddWatch`."""
-    below = chain.filters_base - 1
+    below = birthday(rows, chain) - 1
     rows.many("INSERT OR IGNORE INTO watch VALUES(?, ?, ?)", ((script, label, below) for script, label in change.items))
 
 
@@ -78,7 +79,7 @@ def start_again(rows: Session, chain: ChainMarks) -> None:
     """Forget everything that was found: all that is watched is to be matched from the first filter on."""
     for table in ("matches", "coins", "transactions", "transaction_inputs"):
         rows.run(f"DELETE FROM {table}")  # noqa: S608 - a name of ours
-    rows.run("UPDATE watch SET matched_to = ?", (chain.filters_base - 1,))
+    rows.run("UPDATE watch SET matched_to = ?", (birthday(rows, chain) - 1,))
 
 
 def transaction_height(rows: Session, txid: bytes) -> int | None:
@@ -182,7 +183,7 @@ def _renew(rows: Session, tx: StoredTransaction) -> None:
 
 def roll_back(rows: Session, chain: ChainMarks, to: int) -> None:
     """Forget what was found above `to`, and undo the spends made there."""
-    rows.run("UPDATE watch SET matched_to = min(matched_to, ?)", (max(to, chain.filters_base - 1),))
+    rows.run("UPDATE watch SET matched_to = min(matched_to, ?)", (max(to, birthday(rows, chain) - 1),))
     rows.run("UPDATE coins SET spent_by = NULL, spent_height = NULL WHERE spent_height > ?", (to,))
     rows.run("DELETE FROM coins WHERE height > ?", (to,))
     rows.run("DELETE FROM matches WHERE height > ?", (to,))

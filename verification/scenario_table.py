@@ -95,7 +95,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("48", "Blocks are noticed however they are announced, and slow listeners lose no data"),
     Scenario("49", "Events of an earlier stay move nothing"),
     Scenario("50", "A process that is killed at any write reopens its store and goes on"),
-    Scenario("51", "Memory stays under its ceiling over hundreds of thousands of filters", pending="5/6"),
+    Scenario("51", "Memory stays under its ceiling over hundreds of thousands of filters"),
     Scenario("52", "Trouble is told in the same stream as progress, and the bar never jumps"),
     Scenario("53", "A state whose first request fails is left and entered again"),
 )

@@ -16,7 +16,7 @@ import attrs
 from phasegate.consensus.faults import Fault, PeerMisbehaved
 from phasegate.consensus.filters import chain_headers
 from phasegate.engine.peers import Peer
-from phasegate.engine.phases.filters import BASIC, Span
+from phasegate.engine.phases.filter_spans import BASIC, Span
 from phasegate.engine.requests import Desk
 from phasegate.engine.work import Work
 from phasegate.p2p.messages import CFCheckpt, CFHeaders, GetCFCheckpt, GetCFHeaders

@@ -17,7 +17,7 @@ from phasegate.consensus.primitives import Block
 from phasegate.engine.errors import FailureKind, PeerGone
 from phasegate.engine.peers import Peer
 from phasegate.engine.phases.filter_claims import Claim, ask_range
-from phasegate.engine.phases.filters import BASIC, Span
+from phasegate.engine.phases.filter_spans import BASIC, Span
 from phasegate.engine.requests import Desk
 from phasegate.engine.work import Work
 from phasegate.p2p.messages import BlockMessage, CFilter, GetCFilters, GetData, InvItem, InvType

@@ -16,7 +16,7 @@ from phasegate.engine.peers import Peer
 from phasegate.engine.phases.filter_claims import INTERVAL, Claim, ask_range, is_open, is_over
 from phasegate.engine.phases.filter_evidence import Evidence
 from phasegate.engine.phases.filter_settlement import Settled, Settlement
-from phasegate.engine.phases.filters import Span
+from phasegate.engine.phases.filter_spans import Span
 from phasegate.engine.pipeline import in_order
 from phasegate.engine.requests import Desk
 from phasegate.engine.work import Work
@@ -129,7 +129,7 @@ class _Conclusion:
     def _closing(self, header: bytes) -> list[Change]:
         """What is known with the filter header of the height that was settled; `header` is that one."""
         marks, settled, changes = self._work.writer.marks, self._settled, list[Change]()
-        variants = [item for dispute in settled.disputes for item in dispute.variants if item[0] >= marks.filters_base]
+        variants = [item for dispute in settled.disputes for item in dispute.variants if item[0] >= marks.birthday]
         if variants:
             changes.append(PutFilterVariants(tuple(variants)))
         elif marks.disputed is not None and is_over(self._work):

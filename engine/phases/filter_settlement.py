@@ -33,7 +33,7 @@ from phasegate.engine.phases.filter_claims import (
     take_continuation,
 )
 from phasegate.engine.phases.filter_evidence import Evidence, Hashes
-from phasegate.engine.phases.filters import Span
+from phasegate.engine.phases.filter_spans import Span
 from phasegate.engine.requests import Desk
 from phasegate.engine.work import Work, unwrapped
 from phasegate.store import RollBackFilters
@@ -212,7 +212,7 @@ class Settlement:
             names = ours.at(place), theirs.at(place)
             if not dispute.differing:
                 dispute.differing, dispute.agreed = True, (height - 1, ours.header(place - 1))
-            elif height < self._work.writer.marks.filters_base:
+            elif height < self._work.writer.marks.birthday:
                 continue  # no filter below the birthday is ever looked at, but a liar is found out by the first one
             if (height, names[1]) in stored and self._evidence.stands(height, names[0]):
                 continue

@@ -90,7 +90,7 @@ class Summary:
             "masternodes": masternodes_dict(held.masternodes) if config.masternodes else None,
             "filter_header": held.filter_header if config.filters else None,
             "filters": held.filters if config.filters else 0,
-            "filters_from": held.marks.filters_base if config.filters else None,
+            "filters_from": held.marks.birthday if config.filters else None,
             "corroborated": held.corroborated if config.filters else None,
             "disputed": held.marks.disputed if config.filters else None,
             **self._found(),

@@ -57,6 +57,14 @@ def sync(
             help="Nothing watched is older: filters from there on, headers from the nearest checkpoint before it.",
         ),
     ] = "",
+    prune_filters: Annotated[
+        bool,
+        typer.Option(
+            "--prune-filters",
+            help="Do not keep filters that everything watched was matched against; what is watched later has them all "
+            "downloaded again.",
+        ),
+    ] = False,
     min_chainwork: Annotated[
         str | None,
         typer.Option(metavar="HEX", help="Less work than this is no complete chain; default: the network's."),
@@ -113,6 +121,7 @@ def sync(
             checkpoint=checkpoint,
             trusted_header=trusted_header,
             birthday=birthday,
+            prune_filters=prune_filters,
             min_chainwork=options.chainwork(min_chainwork),
             max_tip_age=None if max_tip_age is None else options.seconds("--max-tip-age", max_tip_age),
             memory_limit=None if memory_limit is None else memory_limit << 20,

@@ -13,8 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phasegate.consensus.addresses import parse_watch_item
+from phasegate.consensus.codec import compact_size
 from phasegate.consensus.faults import Fault, PeerMisbehaved
-from phasegate.consensus.filters import build_filter, decode_filter, hashed_values, match_filters
+from phasegate.consensus.filters import Elements as Watched
+from phasegate.consensus.filters import _golomb, build_filter, decode_filter, hashed_values, match_filters
+from phasegate.consensus.packed import Packed
 from phasegate.consensus.params import Network
 
 if TYPE_CHECKING:
@@ -44,6 +47,36 @@ def test_the_kernel_finds_what_the_slow_matcher_finds(contents: list[list[bytes]
     found = match_filters(hashes, filters, watched)
     assert found == oracle(hashes, filters, watched)
     assert set(found) >= {i for i, items in enumerate(contents) if set(items) & set(watched)}
+
+
+LONG = st.sampled_from([1, 7, 8, 20, 23, 25, 31, 35, 40, 67])
+
+
+@settings(deadline=None, max_examples=20)
+@given(held=st.lists(LONG, max_size=70), watched=st.lists(LONG, max_size=40), shared=st.integers(0, 3))
+def test_much_that_is_watched_is_looked_up_as_the_slow_matcher_does(
+    held: list[int], watched: list[int], shared: int
+) -> None:
+    """Elements of all lengths that are hashed apart, enough of them for bitmaps of several sizes."""
+    rnd = random.Random(len(held) * 1000 + len(watched))
+    items, asked = [rnd.randbytes(size) for size in held], [rnd.randbytes(size) for size in watched]
+    filters = Packed.of([build_filter(KEYS[:32], items), build_filter(KEYS[32:64], items[shared:])])
+    asked += items[:shared]
+    assert match_filters(KEYS[:64], filters, asked) == oracle(KEYS[:64], list(filters), asked)
+    assert match_filters(KEYS[:64], filters, Watched.of(asked)) == oracle(KEYS[:64], list(filters), asked)
+
+
+def test_long_runs_of_ones_are_decoded() -> None:
+    """Two numbers far apart have quotients that reach over one word of the decoder, and over several."""
+    for gap in (30, 36, 37, 44, 45, 63, 64, 65, 200, 5000):
+        count = gap * (1 << 19) // 784_931 + 3
+        numbers = [0] * (count - 1) + [gap << 19 | 5]
+        raw = compact_size(count) + _golomb(numbers)
+        assert decode_filter(raw, KEYS[:32]) == numbers
+        assert match_filters(KEYS[:32], [raw], []) == []
+        assert match_filters(KEYS[:64], [raw, b"\0" * 1], []) == []
+        with pytest.raises(PeerMisbehaved):
+            match_filters(KEYS[:32], [raw[:-1]], [])
 
 
 @settings(deadline=None, max_examples=400)

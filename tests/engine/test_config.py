@@ -210,3 +210,8 @@ def test_a_configuration_cannot_be_changed_under_a_running_client() -> None:
         config.filters = False  # type: ignore[misc]
     with pytest.raises(TypeError):
         config.limits.batch["filters"] = 9999  # type: ignore[index]
+
+
+def test_filters_are_kept_unless_they_are_not_wanted() -> None:
+    assert not Config.create("simnet").prune_filters
+    assert Config.create("simnet", prune_filters=True).prune_filters

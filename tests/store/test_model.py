@@ -28,6 +28,7 @@ from hypothesis.stateful import (
 )
 
 from phasegate.consensus.blocks import BlockFindings, Coin, FoundTransaction
+from phasegate.consensus.packed import Packed
 from phasegate.consensus.params import SIMNET
 from phasegate.consensus.primitives import OutPoint
 from phasegate.store import (
@@ -40,6 +41,7 @@ from phasegate.store import (
     JudgeQuorums,
     KeepAnchors,
     MarkMatched,
+    PackedFilters,
     PutFilters,
     PutFilterVariants,
     QuorumVerdict,
@@ -291,7 +293,8 @@ class StoreMachine(RuleBasedStateMachine):
         start = max(self.model.first_filter, self.model.filter_end + 1 - count // 7) + skip
         heights = list(range(start, min(start + count, len(self.model.filter_headers))))
         found = [(h, sha("filter", self.model.ids[h]) * (self.model.ids[h][0] % 5)) for h in heights]
-        self.commit(PutFilters(tuple(reversed(found) if backwards else found)))
+        packed = PackedFilters(start, Packed.of([raw for _, raw in found]))
+        self.commit(PutFilters(tuple(reversed(found)) if backwards else packed))
 
     @rule(scripts=st.sets(st.sampled_from(SCRIPTS), min_size=1))
     def add_watch(self, scripts: set[bytes]) -> None:
@@ -343,6 +346,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert store.filter_headers(0, len(model.filter_headers)) == b"".join(model.filter_headers)
         wanted = range(model.first_filter, model.filter_end + 1)
         assert store.filters(model.first_filter, len(wanted)) == [model.filters[h] for h in wanted]
+        assert list(store.packed_filters(model.first_filter, len(wanted))) == [model.filters[h] for h in wanted]
         assert [store.height_of(block_hash) for block_hash in model.ids] == list(range(model.tip + 1))
         assert [store.height_of(h) for h in self.lost if h not in model.ids] == [
             None for h in self.lost if h not in model.ids
@@ -402,6 +406,7 @@ def test_the_store_is_what_the_model_says(
     tmp_path: Path, disk: Disk, make_model: type[Model], monkeypatch: pytest.MonkeyPatch, birthday: int
 ) -> None:
     monkeypatch.setattr(segments, "SPAN", 20)
+    monkeypatch.setattr(segments, "FILTERS_SPAN", 10)
     monkeypatch.setattr(segments, "TAIL", 40)
     monkeypatch.setattr(segments, "BULK", 30)
     for module, few in ((masternodes, 3), (quorums, 4), (chainlocks, 3), (instantlocks, 5), (branches, 2)):

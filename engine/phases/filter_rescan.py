@@ -1,0 +1,126 @@
+"""Stored filters matched again, for items that were watched after these were stored.
+
+It goes by windows. Each is read, segment by segment, and matched in a worker thread, several at once, one for each
+processor; what they found is written in the order of the heights. Memory holds one segment a thread. A window is the
+smaller the more is watched, so that whoever wants this to end waits for no more than a moment.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Sequence
+from functools import partial
+from itertools import groupby
+
+import attrs
+import trio
+
+from phasegate.consensus.filters import Elements, match_filters
+from phasegate.consensus.packed import Packed
+from phasegate.engine.phases.filter_spans import Span, spans
+from phasegate.engine.work import Work, unwrapped
+from phasegate.store import Change, MarkMatched, Store
+
+PIECE = 2000
+"""Filters that are read at once: the store keeps as many hashes together, and half as many filters."""
+MOST = 8 * PIECE
+"""Filters of the largest window."""
+EFFORT = 32_000_000
+"""Hashes for one window: a third of a second."""
+
+
+async def match_stored(work: Work) -> bool:
+    """Bring the items that lag behind, because they were added later, up to the stored filters; whether any did."""
+    done = work.writer.marks.filters
+    lagging = sorted(
+        [item for item in work.store.watch_items() if item.matched_to < done], key=lambda item: item.matched_to
+    )
+    for matched_to, items in groupby(lagging, key=lambda item: item.matched_to):
+        scripts = tuple(item.script for item in items)
+        await _Rescan(work, scripts).run(spans(matched_to + 1, done, window(len(scripts))))
+    return bool(lagging)
+
+
+def window(scripts: int) -> int:
+    """How many filters are one window when that many `scripts` are watched."""
+    return max(1, min(MOST, EFFORT // max(scripts, 1)) // PIECE) * PIECE
+
+
+@attrs.define(eq=False)
+class _Window:
+    """A window under way, and what was found in it; None when its filters went meanwhile."""
+
+    span: Span
+    found: tuple[int, ...] | None = ()
+    done: trio.Event = attrs.field(factory=trio.Event)
+
+
+class _Rescan:
+    """Matches `scripts`, all matched up to the same height, in stored filters."""
+
+    def __init__(self, work: Work, scripts: tuple[bytes, ...]) -> None:
+        self._work = work
+        self._scripts = scripts
+        self._elements = Elements.of(scripts)
+
+    async def run(self, windows: Sequence[Span]) -> None:
+        """Match in all `windows`, as many at once as there are processors, and write what is found in their order."""
+        under_way = deque[_Window]()
+        with unwrapped():
+            async with trio.open_nursery() as nursery:
+                for span in windows:
+                    under_way.append(_Window(span))
+                    nursery.start_soon(self._match, under_way[-1])
+                    if len(under_way) > (os.cpu_count() or 1):
+                        await self._write(under_way.popleft())
+                while under_way:
+                    await self._write(under_way.popleft())
+
+    async def _match(self, window: _Window) -> None:
+        disputed = self._work.writer.marks.disputed is not None
+        args = self._work.store, window.span, self._elements, disputed
+        window.found = await self._work.seams.compute(_find_stored, *args)
+        window.done.set()
+
+    async def _write(self, window: _Window) -> None:
+        await window.done.wait()
+        if window.found is not None:
+            match = MarkMatched(self._scripts, window.span.start, window.span.end, window.found)
+            await self._work.writer.commit_fresh(partial(self._fresh, match))
+
+    def _fresh(self, match: MarkMatched) -> list[Change]:
+        return still_fitting(self._work, match) if match.end <= self._work.writer.marks.filters else []
+
+
+def _find_stored(store: Store, span: Span, elements: Elements, disputed: bool) -> tuple[int, ...] | None:
+    """The heights of `span` where `elements` match; one piece of the stored filters is in memory at a time.
+
+    None when they are not stored any more: while one item was matched, a newer one had all downloaded again.
+    """
+    found = list[int]()
+    for piece in spans(span.start, span.end, PIECE):
+        try:
+            filters = store.packed_filters(piece.start, piece.count)
+        except LookupError:
+            return None
+        found += find(store, piece, filters, elements, disputed)
+    return tuple(found)
+
+
+def find(store: Store, span: Span, filters: Packed, elements: Elements, disputed: bool) -> tuple[int, ...]:
+    """The heights of `span` where `elements` match the filters, or what others say these are if that is in dispute."""
+    hashes = store.hashes(span.start, span.count)
+    found = set(match_filters(hashes, filters, elements))
+    variants = store.filter_variants(span.start, span.count) if disputed else []
+    places = [height - span.start for height, _ in variants]
+    names = b"".join([hashes[32 * place : 32 * place + 32] for place in places])
+    found.update([places[i] for i in match_filters(names, [raw for _, raw in variants], elements)])
+    return tuple([span.start + place for place in sorted(found)])
+
+
+def still_fitting(work: Work, match: MarkMatched) -> list[Change]:
+    """`match` for those of its scripts that are still watched: the user may have removed some while it was made."""
+    waiting = {item.script for item in work.store.watch_items() if item.matched_to == match.start - 1}
+    scripts = tuple([script for script in match.scripts if script in waiting])
+    return [attrs.evolve(match, scripts=scripts)] if scripts else []
