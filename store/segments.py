@@ -88,7 +88,7 @@ def _seal(rows: Session, series: Series, start: int, items: Sequence[bytes], hei
     for first, after in cuts(series, heights):
         piece = [older[h] for h in range(first, min(after, start))]
         piece += items[max(first, start) - start : max(after, start) - start]
-        write_segment(rows, series, first, len(piece), _pack(series, piece))
+        write_segment(rows, series, range(first, after), _pack(series, piece))
     rows.run("DELETE FROM tail WHERE series = ? AND height < ?", (series.number, heights.stop))
 
 
@@ -99,10 +99,10 @@ def cuts(series: Series, heights: range) -> list[tuple[int, int]]:
     return list(pairwise(borders)) if heights else []
 
 
-def write_segment(rows: Session, series: Series, start: int, count: int, data: bytes) -> None:
-    """Store `data`, which holds `count` items from height `start` on, as a segment."""
-    crc = _crc(series, start, count, data)
-    rows.run("INSERT INTO segments VALUES(?, ?, ?, ?, ?)", (series.number, start, count, crc, data))
+def write_segment(rows: Session, series: Series, heights: range, data: bytes) -> None:
+    """Store `data`, which holds the items of `heights`, as a segment."""
+    crc = _crc(series, heights.start, len(heights), data)
+    rows.run("INSERT INTO segments VALUES(?, ?, ?, ?, ?)", (series.number, heights.start, len(heights), crc, data))
 
 
 def put_rows(rows: Session, series: Series, items: Iterable[tuple[int, bytes]]) -> None:
