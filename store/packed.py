@@ -58,7 +58,7 @@ def append_packed(rows: Session, base: int, batch: PackedFilters) -> None:
     for first, after in cuts(FILTERS, range(start, keep)):
         piece = filters.part(first - start, after - start)
         lengths = piece.sizes.astype(_LENGTH).tobytes()
-        write_segment(rows, FILTERS, first, after - first, lengths + piece.joined)
+        write_segment(rows, FILTERS, range(first, after), lengths + piece.joined)
     put_rows(rows, FILTERS, zip(range(keep, end), filters.part(keep - start, end - start), strict=True))
 
 

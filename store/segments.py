@@ -117,7 +117,7 @@ def _seal(rows: Session, series: Series, start: int, items: Sequence[bytes], hei
     for first, after in cuts(series, heights):
         below = [older[h] for h in range(first, min(after, start))]
         above = items[max(first, start) - start : max(after, start) - start]
-        write_segment(rows, series, first, after - first, _pack(series, below, above))
+        write_segment(rows, series, range(first, after), _pack(series, below, above))
     rows.run("DELETE FROM tail WHERE series = ? AND height < ?", (series.number, heights.stop))
 
 
@@ -128,10 +128,10 @@ def cuts(series: Series, heights: range) -> list[tuple[int, int]]:
     return list(pairwise(borders)) if heights else []
 
 
-def write_segment(rows: Session, series: Series, start: int, count: int, data: bytes) -> None:
-    """Store `data`, which holds `count` items from height `start` on, as a segment."""
-    crc = _crc(series, start, count, data)
-    rows.run("INSERT INTO segments VALUES(?, ?, ?, ?, ?)", (series.number, start, count, crc, data))
+def write_segment(rows: Session, series: Series, heights: range, data: bytes) -> None:
+    """Store `data`, which holds the items of `heights`, as a segment."""
+    crc = _crc(series, heights.start, len(heights), data)
+    rows.run("INSERT INTO segments VALUES(?, ?, ?, ?, ?)", (series.number, heights.start, len(heights), crc, data))
 
 
 def put_rows(rows: Session, series: Series, items: Iterable[tuple[int, bytes]]) -> None:
