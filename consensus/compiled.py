@@ -2,7 +2,8 @@
 
 Loops over headers and filters are compiled by numba, run without the GIL, and are cached on disk after their first
 compilation. Importing numba takes about a second, which `import phasegate` and short runs must not pay: the modules
-that are compiled are imported on first use, and small batches stay in plain Python until somebody has loaded numba.
+that are compiled are imported on first use, and all stays in plain Python until so much was done that loading would
+have paid, or somebody else has loaded numba.
 Beside each compiled loop stands its writing in plain Python, and a property test that both agree.
 """
 
@@ -14,15 +15,20 @@ from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-MANY = 500
-"""Items from which on a batch is a reason to load numba."""
+ENOUGH = 20_000
+"""Items, all together, that are done in plain Python before numba is loaded: that takes about as long as loading."""
 FEW = 8
 """Items below which a batch is not worth the call, even if numba is loaded."""
+_done = 0
 
 
 def worth_compiling(count: int) -> bool:
-    """Whether a batch of `count` items is for the compiled loops."""
-    return count >= MANY or (count >= FEW and "numba" in sys.modules)
+    """Whether a batch of `count` items is for the compiled loops; it is counted, for one day loading numba pays."""
+    global _done
+    if "numba" in sys.modules:
+        return count >= FEW
+    _done += count
+    return _done >= ENOUGH
 
 
 def jit(function: F) -> F:
