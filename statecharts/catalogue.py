@@ -8,7 +8,9 @@ from typing import Any
 import attrs
 
 from phasegate.statecharts.chart import Chart
+from phasegate.statecharts.interleaved import InterleavedChart
 from phasegate.statecharts.law import PEER, SYNC, Law
+from phasegate.statecharts.law_interleaved import INTERLEAVED
 from phasegate.statecharts.peer import PeerChart
 from phasegate.statecharts.sync import SyncChart
 
@@ -21,4 +23,8 @@ class Ruled:
     law: Law
 
 
-CHARTS: Mapping[str, Ruled] = {"sync": Ruled(SyncChart, SYNC), "peer": Ruled(PeerChart, PEER)}
+CHARTS: Mapping[str, Ruled] = {
+    "sync": Ruled(SyncChart, SYNC),
+    "interleaved": Ruled(InterleavedChart, INTERLEAVED),
+    "peer": Ruled(PeerChart, PEER),
+}

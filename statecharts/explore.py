@@ -51,7 +51,7 @@ def verify(chart: type[Chart[Any]], law: Law) -> Report:
     """Explore every reachable configuration under every valuation of the guards, and compare with the law.
 
     Raises:
-        ValueError: if the chart uses what no chart here uses (history, parallel states, eventless transitions ...).
+        ValueError: if the chart uses what no chart here uses (history, eventless transitions ...).
     """
     started, anatomy = perf_counter(), read(chart)
     trials = [Trial(walk) for walk in walks(anatomy, law)]

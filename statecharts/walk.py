@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import attrs
 
 from phasegate.statecharts.law import Answers, Law
+from phasegate.statecharts.places import place
 from phasegate.statecharts.relation import Configuration, Step
 from phasegate.statecharts.table import Steps
 
@@ -51,6 +52,7 @@ class Walk:
         self.switches = switches
         self.relation = steps
         self.edges: list[Edge] = []
+        self._order = [leaf for leaf in steps.anatomy.leaves if leaf in law.leaves]
         self._came_by: dict[Node, Edge | None] = {}
 
     def explore(self) -> Iterator[Edge]:
@@ -76,8 +78,20 @@ class Walk:
         return self.switches.get(self.law.enabled_by.get(phase, ""), True)
 
     def leaf(self, configuration: Configuration) -> str:
-        """The active leaf; a phrase that is no leaf's name if there is not exactly one."""
-        return " and ".join(sorted(configuration & self.law.leaves)) or f"no known leaf of {sorted(configuration)}"
+        """The active leaf, or those of all regions; a phrase that names no place if no leaves may be active so."""
+        active = self.active(configuration)
+        if self.law.fits(active):
+            return place(active)
+        return " and ".join(sorted(active)) or f"no known leaf of {sorted(configuration)}"
+
+    def active(self, configuration: Configuration) -> tuple[str, ...]:
+        """The active leaves that the law knows, in document order."""
+        return tuple(leaf for leaf in self._order if leaf in configuration)
+
+    def within(self, configuration: Configuration) -> bool:
+        """Whether the active leaves are such as the law lets be active together, and none is an end."""
+        active = self.active(configuration)
+        return self.law.fits(active) and self.law.ends.isdisjoint(active)
 
     def way(self, node: Node, last: Step | None = None) -> tuple[Step, ...]:
         """The steps of a shortest way from the start to `node`, and one step more."""
@@ -111,7 +125,7 @@ class Walk:
         return f"{self.leaf(step.source)}: {step.event}{asked} -> {outcome}"
 
     def _edges_from(self, node: Node) -> Iterator[Edge]:
-        if self.leaf(node.configuration) not in self.law.leaves - self.law.ends:
+        if not self.within(node.configuration):
             return
         for step in self.relation.steps(node.configuration):
             proven = node.proven | self._proven_by(step)
@@ -119,7 +133,8 @@ class Walk:
 
     def _proven_by(self, step: Step) -> set[str]:
         asked = dict(step.answers)
-        return {phase for phase in step.left if asked.get(self.law.completed_by.get(phase, ""))}
+        proofs = self.law.completed_by.items()
+        return {phase for phase, guard in proofs if asked.get(guard) and self.law.left_with(phase) in step.left}
 
     def _goes_on(self, step: Step) -> bool:
         """Whether the step keeps the walk's proofs: a leaf that requires nothing begins a new one."""
