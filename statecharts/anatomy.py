@@ -8,6 +8,7 @@ does not use cannot be read: history states, eventless transitions, `invoke`, gu
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from types import new_class
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from statemachine.transition import Transition
 from phasegate.statecharts.chart import Chart
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Guard:
     """One name that the model answers, and the answer that lets the transition pass."""
 
@@ -29,7 +30,7 @@ class Guard:
         return self.name if self.wanted else f"!{self.name}"
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Arrow:
     """One transition on one event. Equal sources keep document order, which is their priority."""
 
@@ -103,15 +104,28 @@ class Anatomy:
         return {box.id: box for box in self.walk()}[state]
 
     def path(self, state: str) -> tuple[str, ...]:
-        """Ids from the outermost state down to `state`."""
-        return tuple(box.id for box in self.walk() if any(inner.id == state for inner in box.walk()))
+        """Ids from the outermost state down to `state`; none if there is no such state."""
+        return self._paths.get(state, ())
 
-    @property
+    @cached_property
+    def _paths(self) -> dict[str, tuple[str, ...]]:
+        found: dict[str, tuple[str, ...]] = {}
+
+        def note(box: Box, around: tuple[str, ...]) -> None:
+            found[box.id] = (*around, box.id)
+            for inner in box.inside:
+                note(inner, found[box.id])
+
+        for box in self.boxes:
+            note(box, ())
+        return found
+
+    @cached_property
     def leaves(self) -> tuple[str, ...]:
         """The ids of all states without states inside them, in document order."""
         return tuple(leaf.id for box in self.boxes for leaf in box.leaves)
 
-    @property
+    @cached_property
     def parallel(self) -> bool:
         """Whether several leaves can be active together."""
         return any(box.parallel for box in self.walk())

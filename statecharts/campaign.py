@@ -21,7 +21,7 @@ import attrs
 
 from phasegate.statecharts.anatomy import read
 from phasegate.statecharts.chart import Chart
-from phasegate.statecharts.explore import graph, violations
+from phasegate.statecharts.explore import Memory, graph, violations
 from phasegate.statecharts.law import INVARIANTS, Law
 from phasegate.statecharts.mutate import Mutant, mutants
 
@@ -106,20 +106,21 @@ def campaign(
         ValueError: if the chart uses what no chart here uses.
     """
     started, anatomy, verdicts = perf_counter(), read(chart), list[Verdict]()
-    original = graph(anatomy, law)
+    memory = Memory(anatomy.boxes)
+    original = graph(anatomy, law, memory)
     for mutant in mutants(anatomy) if tried is None else tried:
-        verdicts.append(_verdict(mutant, law, original))
+        verdicts.append(_verdict(mutant, law, original, memory))
         if on_verdict is not None:
             on_verdict(verdicts[-1])
     return Campaign(law.name, tuple(verdicts), perf_counter() - started)
 
 
-def _verdict(mutant: Mutant, law: Law, original: frozenset[tuple[object, ...]]) -> Verdict:
-    found = next(violations(mutant.anatomy, law, INVARIANTS), None)
+def _verdict(mutant: Mutant, law: Law, original: frozenset[tuple[object, ...]], memory: Memory) -> Verdict:
+    found = next(violations(mutant.anatomy, law, INVARIANTS, memory), None)
     if found is not None:
         return Verdict(mutant.name, mutant.kind, Fate.BY_INVARIANT, found.law, found.text)
-    found = next(violations(mutant.anatomy, law), None)
+    found = next(violations(mutant.anatomy, law, memory=memory), None)
     if found is not None:
         return Verdict(mutant.name, mutant.kind, Fate.BY_RESPONSE, found.law, found.text)
-    same = graph(mutant.anatomy, law) == original
+    same = graph(mutant.anatomy, law, memory) == original
     return Verdict(mutant.name, mutant.kind, Fate.EQUIVALENT if same else Fate.SURVIVED)

@@ -32,6 +32,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from functools import cached_property
 
 import attrs
 
@@ -78,7 +79,7 @@ class Beside:
     state: str
     regions: tuple[tuple[str, ...], ...]
 
-    @property
+    @cached_property
     def leaves(self) -> frozenset[str]:
         """The leaves of all regions."""
         return frozenset(leaf for region in self.regions for leaf in region)

@@ -27,7 +27,7 @@ from phasegate.statecharts.law import Answers
 Configuration = frozenset[str]
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Step:
     """One event taken (or refused) in one configuration, with what was asked, left, entered and begun on the way."""
 

@@ -26,6 +26,8 @@ from phasegate.statecharts.chart import Chart
 from phasegate.statecharts.law import Answers
 from phasegate.statecharts.relation import Configuration, Relation, Step
 
+Asked = tuple[Configuration, str, tuple[tuple[Arrow, ...], ...]]
+"""A configuration, an event, and for each active leaf the transitions that are asked, in order."""
 _Move = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], Configuration]
 """What is left, entered and begun, and the configuration then."""
 
@@ -40,6 +42,9 @@ class Steps(Protocol):
     def steps(self, source: Configuration) -> tuple[Step, ...]:
         """Every event, under every valuation of the guards that it asks."""
 
+    def groups(self, source: Configuration) -> tuple[tuple[Step, ...], ...]:
+        """The same, event by event."""
+
 
 class Table:
     """The transition relation of a chart's tables under one setting of the switches.
@@ -47,11 +52,16 @@ class Table:
     Args:
         anatomy: the tables.
         switches: the configuration guards with their answer.
+        shared: what was computed before, for tables with the same states under the same setting: where the same
+            transitions are asked, the same happens.
     """
 
-    def __init__(self, anatomy: Anatomy, switches: Mapping[str, bool]) -> None:
+    def __init__(
+        self, anatomy: Anatomy, switches: Mapping[str, bool], shared: dict[Asked, tuple[Step, ...]] | None = None
+    ) -> None:
         self.anatomy = anatomy
         self.switches = switches
+        self._shared = {} if shared is None else shared
         self._boxes = {box.id: box for box in anatomy.walk()}
         self._paths = {name: anatomy.path(name) for name in self._boxes}
         self._arrows: dict[tuple[str, str], list[Arrow]] = {}
@@ -59,7 +69,7 @@ class Table:
             self._arrows.setdefault((arrow.source, arrow.event), []).append(arrow)
         self._events = anatomy.events
         self._order = {name: place for place, name in enumerate(self._boxes)}
-        self._known: dict[Configuration, tuple[Step, ...]] = {}
+        self._known: dict[Configuration, tuple[tuple[Step, ...], ...]] = {}
         self._moves: dict[tuple[Configuration, tuple[Arrow, ...]], _Move] = {}
         first = next((box for box in anatomy.boxes if box.initial), anatomy.boxes[0])
         begun = self._down_from(first)
@@ -68,26 +78,41 @@ class Table:
 
     def steps(self, source: Configuration) -> tuple[Step, ...]:
         """Every event of the chart, under every valuation of the guards that it asks."""
+        return tuple(step for group in self.groups(source) for step in group)
+
+    def groups(self, source: Configuration) -> tuple[tuple[Step, ...], ...]:
+        """The same, event by event."""
         if source not in self._known:
-            self._known[source] = tuple(step for event in self._events for step in self._valuations(source, event))
+            self._known[source] = tuple(self._group(source, event) for event in self._events)
         return self._known[source]
 
-    def _valuations(self, source: Configuration, event: str) -> Iterator[Step]:
-        active = sorted(source, key=self._order.__getitem__)
-        leaves = [state for state in active if not self._boxes[state].inside]
+    def _group(self, source: Configuration, event: str) -> tuple[Step, ...]:
+        leaves = self._leaves(source)
+        candidates = tuple(
+            tuple(arrow for state in reversed(self._paths[leaf]) for arrow in self._arrows.get((state, event), ()))
+            for leaf in leaves
+        )
+        key = source, event, candidates
+        if key not in self._shared:
+            self._shared[key] = tuple(self._valuations(source, event, leaves, candidates))
+        return self._shared[key]
+
+    def _leaves(self, source: Configuration) -> list[str]:
+        """The active leaves in document order."""
+        return [state for state in sorted(source, key=self._order.__getitem__) if not self._boxes[state].inside]
+
+    def _valuations(
+        self, source: Configuration, event: str, leaves: list[str], candidates: tuple[tuple[Arrow, ...], ...]
+    ) -> Iterator[Step]:
         if any(self._boxes[state].final and len(self._paths[state]) == 1 for state in leaves):
             yield Step(source, event, (), source, (), ())  # a chart at its end takes nothing any more
             return
-        candidates = [
-            [arrow for state in reversed(self._paths[leaf]) for arrow in self._arrows.get((state, event), ())]
-            for leaf in leaves
-        ]
         for answers, found in self._asked(candidates, {}, (), 0, 0):
             left, entered, actions, target = self._moved(source, found)
             yield Step(source, event, answers, target, left, entered, actions)
 
     def _asked(
-        self, lines: list[list[Arrow]], known: dict[str, bool], found: tuple[Arrow, ...], place: int, at: int
+        self, lines: tuple[tuple[Arrow, ...], ...], known: dict[str, bool], found: tuple[Arrow, ...], place: int, at: int
     ) -> Iterator[tuple[Answers, tuple[Arrow, ...]]]:
         """Every way that asking the guards of `lines`, one after the other, can go on, from guard `at` of `place`."""
         while lines:
@@ -131,6 +156,8 @@ class Table:
         return self._moves[key]
 
     def _without_conflicts(self, source: Configuration, found: tuple[Arrow, ...]) -> list[Arrow]:
+        if len(found) == 1:
+            return [found[0]]
         kept: list[Arrow] = []
         for arrow in found:
             rivals = [other for other in kept if self._exits(source, arrow) & self._exits(source, other)]

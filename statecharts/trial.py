@@ -5,19 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence, Set
 
 from phasegate.statecharts.law import Clause, Response
-from phasegate.statecharts.lines import Lines
+from phasegate.statecharts.lines import Lines, Said
 from phasegate.statecharts.relation import Configuration, Step
 from phasegate.statecharts.violation import Violation
 from phasegate.statecharts.walk import Edge, Node, Walk, said
 
 Finding = tuple[Clause, str]
+Judgement = tuple[Edge, tuple[Finding, ...], tuple[Response, ...]]
+"""An edge, kept so that its identity stays its own; what speaks against it; the lines of the law that are about it."""
 
 
 class Trial:
-    """One walk before its law. `used` collects the response lines of the law that the walk has met."""
+    """One walk before its law. `used` collects the response lines of the law that the walk has met.
 
-    def __init__(self, walk: Walk) -> None:
+    Args:
+        walk: not explored yet.
+        shared: judgements made before of edges (by their identity), under the same law and setting.
+    """
+
+    def __init__(self, walk: Walk, shared: dict[int, Judgement] | None = None) -> None:
         self.walk = walk
+        self._shared = {} if shared is None else shared
         self.law = walk.law
         self.used: set[Response] = set()
         self._lines = Lines(self.law)
@@ -28,7 +36,7 @@ class Trial:
             if clause in clauses:
                 yield Violation(clause, text)
         for edge in self.walk.explore():
-            for clause, text in self._judge(edge, clauses):
+            for clause, text in self._judged(edge):
                 if clause in clauses:
                     yield self._violation(clause, text, self.walk.way(edge.source, edge.step))
         if Clause.REACHABLE in clauses:
@@ -47,7 +55,16 @@ class Trial:
             yield Clause.BEGINNING, f"the chart begins in {begin}, not in {self.law.initial}"
         yield from self._wrong_activity([begin], self.walk.relation.begins_with, "the start")
 
-    def _judge(self, edge: Edge, clauses: Set[Clause]) -> Iterator[Finding]:
+    def _judged(self, edge: Edge) -> tuple[Finding, ...]:
+        """All that speaks against an edge; the lines that are about it count as used."""
+        if id(edge) not in self._shared:
+            about = self._lines.about(self.walk.active(edge.step.source), edge.step.event, edge.step.answers)
+            self._shared[id(edge)] = edge, tuple(self._judge(edge, about)), about.lines
+        _, findings, lines = self._shared[id(edge)]
+        self.used.update(lines)
+        return findings
+
+    def _judge(self, edge: Edge, about: Said) -> Iterator[Finding]:
         yield from self._ill_formed(edge.step)
         entered = sorted(self.law.leaves.intersection(edge.step.entered))
         for leaf in entered:
@@ -55,8 +72,7 @@ class Trial:
         if entered:
             yield from self._wrong_activity(entered, edge.step.actions, edge.step.event)
         yield from self._wrong_meaning(edge.step)
-        if Clause.RESPONSE in clauses:
-            yield from self._wrong_response(edge.step)
+        yield from self._wrong_response(edge.step, about)
 
     def _ill_formed(self, step: Step) -> Iterator[Finding]:
         active = self.walk.active(step.target)
@@ -91,17 +107,15 @@ class Trial:
         if step.event in self.law.everywhere and not step.moved:
             yield Clause.EVERYWHERE, f"{step.event} is refused in {leaf}"
 
-    def _wrong_response(self, step: Step) -> Iterator[Finding]:
-        leaf, active = self.walk.leaf(step.source), self.walk.active(step.source)
-        said_by_law = self._lines.about(active, step.event, step.answers)
-        if said_by_law.lines:
-            self.used.update(said_by_law.lines)
+    def _wrong_response(self, step: Step, about: Said) -> Iterator[Finding]:
+        leaf = self.walk.leaf(step.source)
+        if about.lines:
             entered = [state for state in step.entered if state in self.law.leaves]
-            if sorted(entered) != sorted(said_by_law.entered) or step.moved != bool(said_by_law.entered):
-                case, wanted = " and ".join(map(told, said_by_law.lines)), " and ".join(said_by_law.entered)
+            if sorted(entered) != sorted(about.entered) or step.moved != bool(about.entered):
+                case, wanted = " and ".join(map(told, about.lines)), " and ".join(about.entered)
                 text = f"{case} enters {' and '.join(entered) or 'nothing'}, not {wanted or 'nothing'}"
                 yield Clause.RESPONSE, text
-        elif said_by_law.known:
+        elif about.known:
             yield (
                 Clause.RESPONSE,
                 f"{step.event} in {leaf} is decided by [{said(step.answers)}], which the law does not know",

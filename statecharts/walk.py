@@ -20,7 +20,7 @@ from phasegate.statecharts.relation import Configuration, Step
 from phasegate.statecharts.table import Steps
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Node:
     """A configuration and the phases proven complete in this walk."""
 
@@ -38,6 +38,9 @@ class Edge:
     target: Node
 
 
+Origin = tuple[Node, int]
+
+
 class Walk:
     """All nodes and edges of one chart under one setting of its switches.
 
@@ -45,13 +48,19 @@ class Walk:
         steps: the transition relation.
         law: names the leaves, the ends, and what proves a phase complete.
         switches: the configuration guards with their answer.
+        shared: edges that were found before, under the same law and setting, by the node and the steps (their
+            identity) that they come from.
     """
 
-    def __init__(self, steps: Steps, law: Law, switches: Mapping[str, bool]) -> None:
+    def __init__(
+        self, steps: Steps, law: Law, switches: Mapping[str, bool], shared: dict[Origin, tuple[Edge, ...]] | None = None
+    ) -> None:
         self.law = law
         self.switches = switches
         self.relation = steps
         self.edges: list[Edge] = []
+        self._edges = {} if shared is None else shared
+        self._active: dict[Configuration, tuple[str, ...]] = {}
         self._order = [leaf for leaf in steps.anatomy.leaves if leaf in law.leaves]
         self._came_by: dict[Node, Edge | None] = {}
 
@@ -86,7 +95,9 @@ class Walk:
 
     def active(self, configuration: Configuration) -> tuple[str, ...]:
         """The active leaves that the law knows, in document order."""
-        return tuple(leaf for leaf in self._order if leaf in configuration)
+        if configuration not in self._active:
+            self._active[configuration] = tuple(leaf for leaf in self._order if leaf in configuration)
+        return self._active[configuration]
 
     def within(self, configuration: Configuration) -> bool:
         """Whether the active leaves are such as the law lets be active together, and none is an end."""
@@ -127,9 +138,15 @@ class Walk:
     def _edges_from(self, node: Node) -> Iterator[Edge]:
         if not self.within(node.configuration):
             return
-        for step in self.relation.steps(node.configuration):
-            proven = node.proven | self._proven_by(step)
-            yield Edge(node, step, proven, Node(step.target, proven if self._goes_on(step) else frozenset()))
+        for group in self.relation.groups(node.configuration):
+            origin = node, id(group)
+            if origin not in self._edges:
+                self._edges[origin] = tuple(self._edge(node, step) for step in group)
+            yield from self._edges[origin]
+
+    def _edge(self, node: Node, step: Step) -> Edge:
+        proven = node.proven | self._proven_by(step)
+        return Edge(node, step, proven, Node(step.target, proven if self._goes_on(step) else frozenset()))
 
     def _proven_by(self, step: Step) -> set[str]:
         asked = dict(step.answers)
