@@ -185,7 +185,7 @@ def _walk(states: Iterable[State]) -> Iterator[State]:
 
 
 def _box(state: State) -> Box:
-    if state.history or list(_names(state.invoke)):
+    if state.history or any(_names(state.invoke)):
         raise ValueError(f"state {state.id!r} has history or invoke, which no chart here uses")
     return Box(
         id=state.id,

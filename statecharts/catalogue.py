@@ -28,3 +28,11 @@ CHARTS: Mapping[str, Ruled] = {
     "interleaved": Ruled(InterleavedChart, INTERLEAVED),
     "peer": Ruled(PeerChart, PEER),
 }
+
+CHART_OF: Mapping[str, str] = {"sequential": "sync", "interleaved": "interleaved"}
+"""The name of the chart that each strategy of a client runs."""
+
+
+def chart_of(strategy: str) -> type[Chart[Any]]:
+    """The chart that a client of this strategy runs."""
+    return CHARTS[CHART_OF[strategy]].chart

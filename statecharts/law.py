@@ -19,9 +19,9 @@ The parts of a law:
 - `everywhere`: every leaf that is no end takes these events, whatever the guards say.
 - `runs`: the activity that each leaf asks for when it is entered; the other leaves ask for none. `returns`: the event
   that an activity's return stands for.
-- `beside`: where a chart has parallel regions, the state that holds them and the leaves of each region. Then one leaf of
-  each is active, or none of any. There a phase is proven by the step that leaves all regions, and a response line of a
-  leaf is about its own region; the lines of the state that holds them are about what no region takes for itself.
+- `beside`: where a chart has parallel regions, the state that holds them and the leaves of each region. Then one leaf
+  of each is active, or none of any. There a phase is proven by the step that leaves all regions, and a response line of
+  a leaf is about its own region; the lines of the state that holds them are about what no region takes for itself.
 - `onward` and `bad_news`: when nothing is wrong (each guard says yes, but those of `bad_news` no), every way that the
   events of `onward` leave leads to the goal: none goes round in a circle, none stops short.
 

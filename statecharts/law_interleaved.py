@@ -31,7 +31,7 @@ INTERLEAVED = Law(
     ),
     requires={
         "headers": (),
-        **{leaf: ("headers",) for leaf in REGIONS.split()},
+        **dict.fromkeys(REGIONS.split(), ("headers",)),
         "synced": ("headers", "mnlist", "cfheaders", "filters", "blocks"),
     },
     completed_by={

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from statemachine import State
+
 JOINT = "+"
 
 
@@ -19,3 +21,8 @@ def place(leaves: Iterable[str]) -> str:
 def leaves_of(named: str) -> tuple[str, ...]:
     """The leaves that are active in a place of that name."""
     return tuple(named.split(JOINT))
+
+
+def order(states: Iterable[State]) -> tuple[str, ...]:
+    """The ids of all leaves among these states and inside them, in document order."""
+    return tuple(leaf for state in states for leaf in (order(state.states) if state.states else (state.id,)))

@@ -26,8 +26,10 @@ from phasegate.statecharts.chart import Chart
 from phasegate.statecharts.law import Answers
 from phasegate.statecharts.relation import Configuration, Relation, Step
 
-Asked = tuple[Configuration, str, tuple[tuple[Arrow, ...], ...]]
-"""A configuration, an event, and for each active leaf the transitions that are asked, in order."""
+Candidates = tuple[tuple[Arrow, ...], ...]
+"""For each active leaf the transitions that are asked, in order."""
+Asked = tuple[Configuration, str, Candidates]
+"""A configuration, an event, and the transitions that are asked."""
 _Move = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], Configuration]
 """What is left, entered and begun, and the configuration then."""
 
@@ -102,7 +104,7 @@ class Table:
         return [state for state in sorted(source, key=self._order.__getitem__) if not self._boxes[state].inside]
 
     def _valuations(
-        self, source: Configuration, event: str, leaves: list[str], candidates: tuple[tuple[Arrow, ...], ...]
+        self, source: Configuration, event: str, leaves: list[str], candidates: Candidates
     ) -> Iterator[Step]:
         if any(self._boxes[state].final and len(self._paths[state]) == 1 for state in leaves):
             yield Step(source, event, (), source, (), ())  # a chart at its end takes nothing any more
@@ -112,7 +114,7 @@ class Table:
             yield Step(source, event, answers, target, left, entered, actions)
 
     def _asked(
-        self, lines: tuple[tuple[Arrow, ...], ...], known: dict[str, bool], found: tuple[Arrow, ...], place: int, at: int
+        self, lines: Candidates, known: dict[str, bool], found: tuple[Arrow, ...], place: int, at: int
     ) -> Iterator[tuple[Answers, tuple[Arrow, ...]]]:
         """Every way that asking the guards of `lines`, one after the other, can go on, from guard `at` of `place`."""
         while lines:
@@ -224,8 +226,8 @@ def taken(anatomy: Anatomy, step: Step) -> tuple[Arrow, ...]:
             for arrow in anatomy.arrows
             if (arrow.source, arrow.event) == (state, step.event)
         ]
-        fitting = (a for a in candidates if all(asked.get(guard.name) is guard.wanted for guard in a.guards))
-        found.update(dict.fromkeys([arrow for arrow in fitting][:1]))
+        fitting = [a for a in candidates if all(asked.get(guard.name) is guard.wanted for guard in a.guards)]
+        found.update(dict.fromkeys(fitting[:1]))
     inner = [a for a in found if not any(a.source in anatomy.path(other.source)[:-1] for other in found)]
     return tuple(inner)
 

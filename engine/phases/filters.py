@@ -60,12 +60,12 @@ async def download_filters(work: Work) -> None:
     """The activity of the state `filters`."""
     await _match_stored(work)
     marks = work.writer.marks
-    if marks.filters >= marks.tip:
+    if marks.filters >= marks.filter_headers:
         return
     per_peer, peers = work.limits.in_flight["filters"], partial(_servers, work)
     with work.desk("filters") as desk:
         fetch, apply = (download := _Download(work, desk)).fetch, download.apply
-        jobs = spans(marks.filters + 1, marks.tip, work.limits.batch["filters"])
+        jobs = spans(marks.filters + 1, marks.filter_headers, work.limits.batch["filters"])
         try:
             await in_order(work, peers, jobs, fetch, apply, per_peer=per_peer, size=taken_by)
         except Suspect as suspect:
