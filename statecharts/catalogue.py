@@ -33,6 +33,17 @@ CHART_OF: Mapping[str, str] = {"sequential": "sync", "interleaved": "interleaved
 """The name of the chart that each strategy of a client runs."""
 
 
+def is_sync(name: str) -> bool:
+    """Whether the chart of that name is one of those that a client runs."""
+    return name in CHART_OF.values()
+
+
+def other_of(name: str) -> Ruled | None:
+    """The other chart that the same client may run, if `name` is one of two: a user may change the strategy."""
+    others = (CHARTS[other] for other in CHART_OF.values() if other != name)
+    return next(others, None) if is_sync(name) else None
+
+
 def chart_of(strategy: str) -> type[Chart[Any]]:
     """The chart that a client of this strategy runs."""
     return CHARTS[CHART_OF[strategy]].chart

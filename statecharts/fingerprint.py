@@ -3,7 +3,8 @@
 It is the SHA-256 of a canonical text, a line a fact, in document order: each state with those around it, whether it is
 initial, final or parallel, and its entry and exit actions; each transition with source, event, guards, target and
 actions. Order counts, since among equal sources it is priority. What is only shown does not count: the names that
-people see, the name of the class, docstrings. Nothing in the text depends on a process, a hash seed or a version of Python.
+people see, the name of the class, docstrings. Nothing in the text depends on a process, a hash seed or a version of
+Python.
 """
 
 from __future__ import annotations

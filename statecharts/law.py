@@ -30,7 +30,7 @@ A law is broken in one of the ways that `Clause` names.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from functools import cached_property
 
@@ -124,6 +124,23 @@ class Law:
     def left_with(self, phase: str) -> str:
         """The state that has to be left for `phase` to be over: itself, or what holds its region."""
         return self.beside.state if self.beside is not None and phase in self.beside.leaves else phase
+
+    def after(self, leaves: Sequence[str], entered: Collection[str]) -> tuple[str, ...] | None:
+        """The leaves that are active when of `leaves` some were left for `entered`; None if none was entered."""
+        if not entered:
+            return None
+        if self.beside is None or self.beside.leaves.isdisjoint(entered) or self.beside.leaves.isdisjoint(leaves):
+            return tuple(entered)
+        regions = zip(self.beside.regions, leaves, strict=True)
+        return tuple(next((new for new in entered if new in region), old) for region, old in regions)
+
+    def may_lead(self, leaves: Sequence[str], target: Sequence[str], ways: Iterable[Collection[str]]) -> bool:
+        """Whether some of the `ways` (the leaves that each enters) together lead from `leaves` to `target`."""
+        each = list(ways)
+        if self.beside is None or self.beside.leaves.isdisjoint(leaves) or self.beside.leaves.isdisjoint(target):
+            return any(tuple(way) == tuple(target) for way in each)
+        changed = set(target) - set(leaves)
+        return bool(changed) and changed <= {leaf for way in each if len(way) == 1 for leaf in way}
 
     @property
     def switches(self) -> tuple[str, ...]:

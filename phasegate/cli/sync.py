@@ -88,6 +88,7 @@ def sync(
             "that cannot be verified yet. Default 5.",
         ),
     ] = 5.0,
+    strategy: options.Strategy = options.StrategyName.SEQUENTIAL,
     as_json: options.AsJson = False,
 ) -> None:
     """Sync a chain from its network. Ctrl-C stops cleanly, and the next run goes on from there."""
@@ -114,6 +115,7 @@ def sync(
             birthday=birthday,
             min_chainwork=options.chainwork(min_chainwork),
             max_tip_age=None if max_tip_age is None else options.seconds("--max-tip-age", max_tip_age),
+            strategy=strategy.value,
         )
         raise typer.Exit(run(_with_scripts(config, watch_file), _terms(once, give_up, linger), as_json))
 
