@@ -113,7 +113,8 @@ class Judge:
         elif not about.lines:
             yield Article.RESPONSE, f"the law does not know {case}"
         elif (lawful := self._law.after(source, about.entered)) != (target if about.entered else None):
-            yield Article.RESPONSE, f"by the law {case} {_outcome(lawful and place(lawful))}, not to {row.target}"
+            led = None if lawful is None else place(lawful)
+            yield Article.RESPONSE, f"by the law {case} {_outcome(led)}, not to {row.target}"
 
     def _by_some_answers(self, row: Recorded, candidates: tuple[Move, ...]) -> Charges:
         case = _case(row, ())

@@ -136,6 +136,8 @@ class Table:
     decided: tuple[str, ...]
 
 
+_OF_WHOLE_PHASES = ("filters_complete", "blocks_complete")
+"""Guards that only the sequential chart asks."""
 SEQUENTIAL = Table(LEAVING, ENTERING, ANSWERED_YES, DECIDED)
 INTERLEAVED = Table(
     {
@@ -147,22 +149,14 @@ INTERLEAVED = Table(
     },
     {**ENTERING, "filters": (FILTERS_FED,), "blocks": (BLOCKS_FED,)},
     {
-        **{
-            guard: claims
-            for guard, claims in ANSWERED_YES.items()
-            if guard not in ("filters_complete", "blocks_complete")
-        },
+        **{guard: claims for guard, claims in ANSWERED_YES.items() if guard not in _OF_WHOLE_PHASES},
         "mnlist_complete": (LIST, _quiet("mnlist")),
         "cfheaders_complete": (FILTER_HEADERS, _quiet("cfheaders")),
         "filters_fed": (FILTERS_FED,),
         "blocks_fed": (BLOCKS_FED,),
         "regions_complete": (),
     },
-    (
-        "filters_fed",
-        "blocks_fed",
-        *(guard for guard in DECIDED if guard not in ("filters_complete", "blocks_complete")),
-    ),
+    ("filters_fed", "blocks_fed", *(guard for guard in DECIDED if guard not in _OF_WHOLE_PHASES)),
 )
 """Where phases run beside each other: the requests are told by phase, which is how such facts are known."""
 
