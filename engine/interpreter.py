@@ -77,8 +77,8 @@ class Step:
     target: str
     event: str
     reason: str
-    left: tuple[str, ...] = ()
-    entered: tuple[str, ...] = ()
+    left: tuple[str, ...] = attrs.field(default=(), eq=False)
+    entered: tuple[str, ...] = attrs.field(default=(), eq=False)
 
 
 @attrs.frozen

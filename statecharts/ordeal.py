@@ -119,7 +119,7 @@ class Ordeal:
             steps = self._relation.steps(configuration)
             if len(configuration & LEAVES) > 1:
                 alike = {(step.event, step.target, step.event == "fail" and step.answers): step for step in steps}
-                steps = tuple([*alike.values(), *(step for step in steps if self._may_be_well(step))])
+                steps = (*alike.values(), *(step for step in steps if self._may_be_well(step)))
             self._known[configuration] = tuple(dict.fromkeys(steps))
         return self._known[configuration]
 

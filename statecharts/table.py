@@ -19,6 +19,7 @@ the library has no order between them that means anything; there both are brough
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Protocol
 
 from phasegate.statecharts.anatomy import Anatomy, Arrow, Box
@@ -232,6 +233,12 @@ def taken(anatomy: Anatomy, step: Step) -> tuple[Arrow, ...]:
     return tuple(inner)
 
 
+@lru_cache(maxsize=16)
+def _library(chart: type[Chart[Any]], switches: tuple[tuple[str, bool], ...]) -> Relation:
+    """The library's own steps, kept for a while: they cost by far the most."""
+    return Relation(chart, dict(switches))
+
+
 def disagreements(chart: type[Chart[Any]], table: Table, reached: list[Configuration]) -> Iterator[str]:
     """Where the library and the table differ, in the configurations `reached`; and where a restart does not begin anew.
 
@@ -240,7 +247,7 @@ def disagreements(chart: type[Chart[Any]], table: Table, reached: list[Configura
         table: of that class.
         reached: every configuration that counts.
     """
-    library = Relation(chart, table.switches)
+    library = _library(chart, tuple(table.switches.items()))
     if (library.initial, library.begins_with) != (table.initial, table.begins_with):
         yield f"the library begins in {sorted(library.initial)}, the table in {sorted(table.initial)}"
     for source in reached:
