@@ -40,9 +40,10 @@ from phasegate.engine.peer_memory import PeerMemory
 from phasegate.engine.pool import Pool
 from phasegate.engine.progress import PHASES, Meter
 from phasegate.engine.recovery import Recovery, Strategy
+from phasegate.engine.regions import REGIONS
 from phasegate.engine.requests import Ledger
 from phasegate.engine.seams import Seams, Writer, proxied
-from phasegate.engine.sync import REGIONS, SyncBindings
+from phasegate.engine.sync import SyncBindings
 from phasegate.engine.vigil import Vigil
 from phasegate.engine.work import Live, Work, unwrapped
 from phasegate.statecharts.catalogue import chart_of

@@ -275,7 +275,6 @@ class Interpreter(Generic[M]):
     async def _perform(self, nursery: trio.Nursery, source: tuple[str, ...] = (), post: Post | None = None) -> None:
         """Carry out what the step from `source` on `post` recorded: stop fully, report, then start."""
         left = {effect.state for effect in self._bindings.effects if isinstance(effect, _Stop)}
-        begun = [effect.state for effect in self._bindings.effects if isinstance(effect, _Start)]
         starts, stops = self._net_effects()
         for stay in stops:
             stay.cancel.cancel()
@@ -284,9 +283,8 @@ class Interpreter(Generic[M]):
             self._running.pop(stay, None)
             self._vain.pop(stay, None)
         if post is not None:
-            now = self.leaves
-            entered = tuple(leaf for leaf in now if leaf in begun or leaf in left or leaf not in source)
-            gone = tuple(leaf for leaf in source if leaf in left)
+            now, gone = self.leaves, tuple(leaf for leaf in source if leaf in left)
+            entered = tuple(leaf for leaf in now if leaf in left or leaf not in source)
             await self._bindings.report(Step(place(source), place(now), post.event, post.reason, gone, entered))
         for start in starts:
             self._begin(nursery, start)

@@ -20,8 +20,10 @@ import attrs
 import trio
 
 from phasegate.engine.errors import RolledBack
-from phasegate.store import Change, ForgetDisputes, PutFilterVariants, RollBack, RollBackFilters
+from phasegate.store import Change, ForgetDisputes, PutFilterVariants, RollBack, RollBackFilters, Watermarks
 
+REGIONS = ("mnlist", "cfheaders", "filters", "blocks")
+"""The phases that run beside each other in `InterleavedChart`."""
 REACHING_BACK = (RollBack, RollBackFilters, PutFilterVariants, ForgetDisputes)
 """Changes that concern what was stored before."""
 
@@ -85,3 +87,13 @@ class Regions:
         finally:
             self._taken_back = None
             done.set()
+
+
+def marks_of(phase: str, marks: Watermarks) -> object:
+    """What of the watermarks moves when a phase gets on or has more to do; all of them if it runs alone."""
+    return {
+        "mnlist": (marks.masternodes_hash, marks.quorums_unjudged),
+        "cfheaders": (marks.filter_header, marks.corroborated, marks.disputed),
+        "filters": (marks.filters, marks.matched, marks.filter_header),
+        "blocks": (marks.pending_blocks, marks.matched_blocks),
+    }.get(phase, marks)

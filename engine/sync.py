@@ -30,15 +30,13 @@ from phasegate.engine.phases.headers import download_headers
 from phasegate.engine.phases.masternodes import download_masternodes
 from phasegate.engine.progress import PHASES, Meter
 from phasegate.engine.recovery import Recovery, backoff
-from phasegate.engine.regions import Regions
+from phasegate.engine.regions import REGIONS, Regions, marks_of
 from phasegate.engine.work import Work
 from phasegate.statecharts.places import JOINT
 from phasegate.store import AppendJournal, StoreFailed
 
 PASSING = (FailureKind.NO_PEER, FailureKind.PEER_LOST, FailureKind.PEER_SILENT, FailureKind.PEER_LIED)
 """Failures whose end would be a peer that is ready, and may soon be lost for the same reason."""
-REGIONS = ("mnlist", "cfheaders", "filters", "blocks")
-"""The phases that run beside each other in `InterleavedChart`."""
 VAIN_RETURNS = 5
 """How often in a row an activity may return without its phase being complete or anything stored."""
 MAX_REWINDS = 10
@@ -189,24 +187,15 @@ class SyncBindings(Bindings):
             return None
         if state not in PHASES:  # at rest, and another region has taken the event
             return None
-        place, marks = (state, self._marks_of(state)) if self._interleaved else ("", self._work.writer.marks)
+        marks = self._work.writer.marks
+        place, marks_then = (state, marks_of(state, marks)) if self._interleaved else ("", marks)
         seen, times = self._vain.get(place, (None, 0))
-        times = times + 1 if marks == seen else 1
-        self._vain[place] = marks, times
+        times = times + 1 if marks_then == seen else 1
+        self._vain[place] = marks_then, times
         if times < VAIN_RETURNS:
             return None
-        self._vain[place] = marks, 0
+        self._vain[place] = marks_then, 0
         return self._failed(state, Failure(FailureKind.STALLED, f"{state} ended {VAIN_RETURNS} times without progress"))
-
-    def _marks_of(self, phase: str) -> object:
-        """What of the watermarks moves when a phase of a region gets on, or has more to do."""
-        marks = self._work.writer.marks
-        return {
-            "mnlist": (marks.masternodes_hash, marks.quorums_unjudged),
-            "cfheaders": (marks.filter_header, marks.corroborated, marks.disputed),
-            "filters": (marks.filters, marks.matched, marks.filter_header),
-            "blocks": (marks.pending_blocks, marks.matched_blocks),
-        }.get(phase, marks)
 
     # -- the phases ----------------------------------------------------------------------------------------------
 

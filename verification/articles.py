@@ -112,7 +112,7 @@ class Judge:
             yield Article.RESPONSE, f"no line of the law allows {case}"
         elif not about.lines:
             yield Article.RESPONSE, f"the law does not know {case}"
-        elif (lawful := self._law.after(source, about.entered)) != (target if about.entered else None):
+        elif (lawful := self._law.after(source, about.entered)) != target:
             led = None if lawful is None else place(lawful)
             yield Article.RESPONSE, f"by the law {case} {_outcome(led)}, not to {row.target}"
 

@@ -218,11 +218,12 @@ def examine(
     search, table = _Search(facts), INTERLEAVED if "under_way" in facts else SEQUENTIAL
     before, after = leaves_of(source), leaves_of(target)
     if event == "advance":
+        alone = len(after) == 1  # then everything is left, and be it entered again
         for leaf in before:
-            if leaf not in after:
+            if alone or leaf not in after:
                 search.demand(f"{leaf} is left", table.leaving.get(leaf, ()))
         for leaf in after:
-            if leaf not in before:
+            if alone or leaf not in before:
                 search.demand(f"{leaf} is entered", table.entering.get(leaf, ()))
                 search.demand(f"{leaf} is entered", _enabled(enabled) if leaf in ENTERING else ())
     if holding is not None:
