@@ -210,3 +210,11 @@ def test_a_configuration_cannot_be_changed_under_a_running_client() -> None:
         config.filters = False  # type: ignore[misc]
     with pytest.raises(TypeError):
         config.limits.batch["filters"] = 9999  # type: ignore[index]
+
+
+def test_there_are_two_strategies() -> None:
+    """One phase after the other unless the user says otherwise; another word is refused with those that are known."""
+    assert Config.create("regtest").strategy == "sequential"
+    assert Config.create("regtest", strategy="interleaved").strategy == "interleaved"
+    with pytest.raises(ConfigError, match="strategy 'random' is none of sequential, interleaved"):
+        Config.create("regtest", strategy="random")
