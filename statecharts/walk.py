@@ -60,6 +60,7 @@ class Walk:
         self.relation = steps
         self.edges: list[Edge] = []
         self._edges = {} if shared is None else shared
+        self._named: dict[Configuration, str] = {}
         self._active: dict[Configuration, tuple[str, ...]] = {}
         self._order = [leaf for leaf in steps.anatomy.leaves if leaf in law.leaves]
         self._came_by: dict[Node, Edge | None] = {}
@@ -88,10 +89,11 @@ class Walk:
 
     def leaf(self, configuration: Configuration) -> str:
         """The active leaf, or those of all regions; a phrase that names no place if no leaves may be active so."""
-        active = self.active(configuration)
-        if self.law.fits(active):
-            return place(active)
-        return " and ".join(sorted(active)) or f"no known leaf of {sorted(configuration)}"
+        if configuration not in self._named:
+            active = self.active(configuration)
+            strange = " and ".join(sorted(active)) or f"no known leaf of {sorted(configuration)}"
+            self._named[configuration] = place(active) if self.law.fits(active) else strange
+        return self._named[configuration]
 
     def active(self, configuration: Configuration) -> tuple[str, ...]:
         """The active leaves that the law knows, in document order."""

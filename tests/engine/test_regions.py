@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import pytest
 import trio
@@ -30,7 +32,7 @@ DONE = Facts(
 )
 
 
-def marked(**changes: int) -> Facts:
+def marked(**changes: Any) -> Facts:
     """The facts of a client that is done but for some marks."""
     return attrs.evolve(DONE, marks=attrs.evolve(DONE.marks, **changes))
 
