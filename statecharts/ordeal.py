@@ -21,11 +21,13 @@ from typing import Any
 
 import attrs
 
+from phasegate.statecharts.anatomy import read
 from phasegate.statecharts.chart import Chart
 from phasegate.statecharts.law import PHASES, RECOVERING, SYNC, Law
 from phasegate.statecharts.law_interleaved import INTERLEAVED
 from phasegate.statecharts.policy import Reason, Rule, Strategy, ruling
 from phasegate.statecharts.relation import Configuration, Relation, Step
+from phasegate.statecharts.table import Table
 from phasegate.statecharts.walk import said
 
 FAILING = (*PHASES.split(), "synced")
@@ -101,7 +103,8 @@ class Ordeal:
         self.unanswered: list[tuple[Plight, str]] = []
         self.caps = {reason: 1 + _last_change(policy, reason) for reason in Reason}
         self._policy = policy
-        self._relation = Relation(chart, switches)
+        anatomy = read(chart)  # of regions the tables, which the exploration proves to be what the library does
+        self._relation = Table(anatomy, switches) if anatomy.parallel else Relation(chart, switches)
         self._came_by: dict[Plight, Move | None] = {}
         self._explore()
 

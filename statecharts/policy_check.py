@@ -23,7 +23,9 @@ from typing import Any
 import attrs
 
 from phasegate.statecharts.chart import Chart
+from phasegate.statecharts.interleaved import InterleavedChart
 from phasegate.statecharts.law import PHASES, RECOVERING, SYNC, Law
+from phasegate.statecharts.law_interleaved import INTERLEAVED
 from phasegate.statecharts.ordeal import FAILING, LEAVES, Move, Ordeal, Plight
 from phasegate.statecharts.policy import POLICY, REMEDIES, Reason, Rule, Strategy
 from phasegate.statecharts.relation import Configuration, Step
@@ -87,6 +89,11 @@ def verify_policy(
         seconds=perf_counter() - started,
         violations=tuple(found.values()),
     )
+
+
+def verify_interleaved() -> PolicyReport:
+    """The same of the other chart that a client runs."""
+    return verify_policy(InterleavedChart, law=INTERLEAVED)
 
 
 class _Trial:
