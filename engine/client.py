@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
-from typing import cast
 
 import trio
 
@@ -41,12 +40,13 @@ from phasegate.engine.peer_memory import PeerMemory
 from phasegate.engine.pool import Pool
 from phasegate.engine.progress import PHASES, Meter
 from phasegate.engine.recovery import Recovery, Strategy
+from phasegate.engine.regions import REGIONS
 from phasegate.engine.requests import Ledger
 from phasegate.engine.seams import Seams, Writer, proxied
 from phasegate.engine.sync import SyncBindings
 from phasegate.engine.vigil import Vigil
 from phasegate.engine.work import Live, Work, unwrapped
-from phasegate.statecharts.sync import SyncChart, SyncFacts
+from phasegate.statecharts.catalogue import chart_of
 from phasegate.store import AddWatch, RemoveWatch, StoreCorrupt, StoreError, StoreFailed, Watermarks
 
 
@@ -72,7 +72,7 @@ class Client(Inquiry):
             self._seams = proxied(self._seams, config.proxy)
         self._events = Broadcast()
         self._recovery = Recovery()
-        self._ledger = Ledger()
+        self._ledger = Ledger(REGIONS if config.strategy == "interleaved" else ())
         self._live = Live()
         self._store, self._repaired = open_store(
             config.datadir, config.network, anchor=config.anchor, birthday=config.birthday, vfs=self._seams.vfs
@@ -120,8 +120,8 @@ class Client(Inquiry):
         )
         self._lock_news = LockNews(self._work, self._events.publish)
         self._bindings = SyncBindings(self._work, self._recovery, self._meter, self._events.publish)
-        self._interpreter = Interpreter(SyncChart, cast(SyncFacts, self._bindings.model), self._bindings)
-        self._vigil = Vigil(self._work, self._interpreter, self._events.publish, self.progress, self._recovery)
+        self._interpreter = Interpreter(chart_of(config.strategy), self._bindings.model, self._bindings)
+        self._vigil = Vigil(self._work, self._interpreter, self._events.publish, self.figures, self._recovery)
         self._writer.on_receipt = self._received
         self.last_progress = 0.0
 
@@ -206,6 +206,7 @@ class Client(Inquiry):
         self.last_progress = now
         self._recovery.progressed()
         self._meter.stored(before, after, now)
+        self._bindings.stored()
         self._lock_news.moved(before, after)
         if after.pending_blocks != before.pending_blocks or after.tip_hash != before.tip_hash:
             self._announce_transactions()

@@ -17,7 +17,11 @@ from phasegate.engine.starting import start_at
 from phasegate.p2p.addresses import Address, BadAddress
 from phasegate.store import Anchor
 
-__all__ = ["Address", "Config", "Devnet", "Limits", "peer_address", "watch_script"]
+__all__ = ["STRATEGIES", "Address", "Config", "Devnet", "Limits", "peer_address", "watch_script"]
+
+
+STRATEGIES = ("sequential", "interleaved")
+"""How phases follow each other: the statecharts to choose from."""
 
 
 @attrs.frozen
@@ -58,6 +62,8 @@ class Config:
             are above them. What is watched later then has them all downloaded again, from the birthday on.
         min_chainwork: the least work of a chain that counts as complete; None: what the network states.
         max_tip_age: seconds after which the newest block is too old to be the tip; None: never.
+        strategy: `sequential`: one phase after the other, each complete before the next begins; `interleaved`: headers
+            first, then all other phases beside each other.
         keep_history: how many transition journal rows to keep.
         limits: how much is asked for at once, and how long an answer may take.
         memory_limit: bytes that the whole process may take; `create` derives the limits from it.
@@ -79,6 +85,7 @@ class Config:
     prune_filters: bool = False
     min_chainwork: int | None = None
     max_tip_age: float | None = None
+    strategy: str = "sequential"
     keep_history: int = 100_000
     limits: Limits = attrs.field(factory=Limits)
     memory_limit: int = MEMORY_LIMIT
@@ -112,6 +119,7 @@ class Config:
         min_chainwork: int | None = None,
         max_tip_age: float | None = None,
         memory_limit: int | None = None,
+        strategy: str = "sequential",
     ) -> Config:
         """A configuration from what people write: names, `HOST:PORT`, addresses or script hex.
 
@@ -136,6 +144,7 @@ class Config:
             max_tip_age: seconds after which the newest block is too old; None: the network's, 0: never.
             memory_limit: bytes that the whole process may take, from which `hold_bytes`, `window` and the batch of
                 blocks in `limits` follow; None: 256 MB, and `limits` as they are.
+            strategy: `sequential` or `interleaved`.
 
         Raises:
             ConfigError: naming the setting that is wrong, and why.
@@ -144,6 +153,8 @@ class Config:
         _refuse_words(peers=peers, watch=watch, dns_seeds=dns_seeds)
         if connect_only and not peers:
             raise ConfigError("connect_only without a peer: there is nobody to connect to")
+        if strategy not in STRATEGIES:
+            raise ConfigError(f"strategy {strategy!r} is none of {', '.join(STRATEGIES)}")
         for seed in dns_seeds or ():
             peer_address(seed, chain.port, what="dns seed")
         start = start_at(chain, checkpoint=checkpoint, trusted_header=trusted_header, birthday=birthday)
@@ -163,6 +174,7 @@ class Config:
             prune_filters=prune_filters,
             min_chainwork=min_chainwork,
             max_tip_age=chain.max_tip_age if max_tip_age is None else max_tip_age or None,
+            strategy=strategy,
         )
         return config if datadir is None else attrs.evolve(config, datadir=Path(datadir))
 

@@ -6,6 +6,7 @@ configuration. Guards read nothing else, never the database, so a step of the ch
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from operator import attrgetter
 from typing import Any
 
@@ -17,7 +18,7 @@ from phasegate.store import Watermarks
 
 @attrs.frozen
 class Facts:
-    """A snapshot; the properties are the guards of `SyncChart`.
+    """A snapshot; the properties are the guards of `SyncChart` and `InterleavedChart`.
 
     Args:
         marks: the store's watermarks, as of its last commit.
@@ -30,7 +31,8 @@ class Facts:
         ready_peers: how many peers are ready.
         agreed: since the stored tip last changed every ready peer was asked, and had nothing better; who came after
             that and never answered anything does not count.
-        outstanding: requests of the active phase under way.
+        outstanding: requests of the active phases under way.
+        under_way: the same by phase, where several may be active; None where only one is.
         lists_open: masternode lists beside that of the tip are being brought.
         claims_open: another peer's word is wanted about filter headers that are stored to the tip.
         tip_hint: a peer hinted at a tip that is not the stored one, or came too late to be asked about the stored one.
@@ -53,6 +55,11 @@ class Facts:
     tip_hint: bool = False
     advice: Strategy | None = None
     remedy_found: bool = False
+    under_way: Mapping[str, int] | None = None
+
+    def _quiet(self, phase: str) -> bool:
+        """Whether no request of `phase` is under way."""
+        return (self.outstanding if self.under_way is None else self.under_way.get(phase, 0)) == 0
 
     @property
     def headers_complete(self) -> bool:
@@ -73,15 +80,15 @@ class Facts:
 
     @property
     def mnlist_complete(self) -> bool:
-        return self.masternodes_stored and self.outstanding == 0 and not self.lists_open
+        return self.masternodes_stored and self._quiet("mnlist") and not self.lists_open
 
     @property
     def cfheaders_complete(self) -> bool:
-        return self.marks.filter_headers == self.marks.tip and self.outstanding == 0 and not self.claims_open
+        return self.marks.filter_headers == self.marks.tip and self._quiet("cfheaders") and not self.claims_open
 
     @property
     def filters_complete(self) -> bool:
-        return self.filters_stored and self.outstanding == 0
+        return self.filters_stored and self._quiet("filters")
 
     @property
     def filters_stored(self) -> bool:
@@ -91,7 +98,7 @@ class Facts:
 
     @property
     def blocks_complete(self) -> bool:
-        return self.filters_stored and self.marks.pending_blocks == 0 and self.outstanding == 0
+        return self.filters_stored and self.marks.pending_blocks == 0 and self._quiet("blocks")
 
     @property
     def all_enabled_complete(self) -> bool:
@@ -102,6 +109,19 @@ class Facts:
             and (filters or not self.filters_enabled)
             and self.outstanding == 0
         )
+
+    @property
+    def filters_fed(self) -> bool:
+        return self.marks.filters < self.marks.filter_headers or self.marks.matched < self.marks.filters
+
+    @property
+    def blocks_fed(self) -> bool:
+        return self.marks.pending_blocks > 0 and self.marks.matched >= self.marks.filters
+
+    @property
+    def regions_complete(self) -> bool:
+        filters = self.cfheaders_complete and self.filters_complete and self.blocks_complete
+        return (self.mnlist_complete or not self.mn_enabled) and (filters or not self.filters_enabled)
 
     @property
     def sound(self) -> bool:
@@ -161,8 +181,14 @@ class Facts:
             "misgiving": self.misgiving,
             "advice": None if self.advice is None else self.advice.value,
             "mn_floor": self.mn_floor,
-            "holding": sorted(guard for guard in GUARDS if getattr(self, guard)),
+            **({} if self.under_way is None else {"under_way": dict(self.under_way)}),
+            "holding": sorted(guard for guard in self.guards if getattr(self, guard)),
         }
+
+    @property
+    def guards(self) -> tuple[str, ...]:
+        """The guards that are asked: those of one active phase, or of several."""
+        return GUARDS if self.under_way is None else INTERLEAVED_GUARDS
 
 
 GUARDS = (
@@ -172,13 +198,19 @@ GUARDS = (
 )  # fmt: skip
 """The guards of `SyncChart`, each an attribute of `Facts`."""
 
+INTERLEAVED_GUARDS = (
+    *(guard for guard in GUARDS if guard not in ("filters_complete", "blocks_complete")),
+    "filters_fed", "blocks_fed", "regions_complete",
+)  # fmt: skip
+"""The guards of `InterleavedChart`, each an attribute of `Facts`."""
+
 
 class FactsModel:
-    """The chart's model: answers each guard of `GUARDS` from the snapshot of the current step."""
+    """The model of both charts: answers each guard from the snapshot of the current step."""
 
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
 
 
-for _guard in GUARDS:  # the library finds guards by looking at the model's class
+for _guard in {*GUARDS, *INTERLEAVED_GUARDS}:  # the library finds guards by looking at the model's class
     setattr(FactsModel, _guard, property(attrgetter(f"facts.{_guard}")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import attrs
 import trio
@@ -23,7 +24,7 @@ from phasegate.engine.seams import Seams, Writer
 from phasegate.engine.sync import SyncBindings
 from phasegate.engine.work import Work
 from phasegate.p2p.reputation import Ban
-from phasegate.statecharts.sync import SyncFacts
+from phasegate.statecharts.places import JOINT
 from phasegate.store import Store, Watermarks
 from phasegate.store.journal import JournalRow
 from phasegate.store.wallet import StoredTransaction
@@ -62,7 +63,7 @@ class Inquiry:
     _recovery: Recovery
     _bindings: SyncBindings
     _work: Work
-    _interpreter: Interpreter[SyncFacts]
+    _interpreter: Interpreter[Any]
 
     @property
     def network(self) -> Network:
@@ -71,7 +72,7 @@ class Inquiry:
 
     @property
     def state(self) -> str:
-        """The active state of the sync chart."""
+        """The active state of the sync chart; of phases beside each other those of all, joined by `+`."""
         return self._interpreter.leaf
 
     @property
@@ -82,7 +83,7 @@ class Inquiry:
     @property
     def struggling(self) -> bool:
         """Whether it is in trouble, or was and has stored nothing since: another attempt is no progress."""
-        return self.recovering or (self.state in PHASES and self._recovery.attempt > 0)
+        return self.recovering or ((self.state in PHASES or JOINT in self.state) and self._recovery.attempt > 0)
 
     @property
     def disk_refuses(self) -> bool:
@@ -158,7 +159,7 @@ class Inquiry:
 
     @property
     def current(self) -> PhaseRun | None:
-        """The stay in a phase that is running: when it began, its last stored progress, its items."""
+        """The stay in a phase that is running, of several the first: when it began, its last progress, its items."""
         return self._meter.current
 
     @property
@@ -172,12 +173,14 @@ class Inquiry:
         return dict(self._meter.totals)
 
     def progress(self) -> Progress | None:
-        """The figures of the phase that is running; None outside the phases."""
-        current = self._meter.current
-        if current is None:
-            return None
+        """The figures of the phase that is running, of several the first; None outside the phases."""
+        return next(iter(self.figures()), None)
+
+    def figures(self) -> list[Progress]:
+        """The figures of every phase that is running, in the order of the phases."""
         target = max((peer.start_height for peer in self._pool.ready), default=0)
-        return self._meter.figure(current.phase, self._writer.marks, target, self._seams.now(), trio.current_time())
+        now, when = trio.current_time(), self._seams.now()
+        return [self._meter.figure(run.phase, self._writer.marks, target, when, now) for run in self._meter.running]
 
     def history(self, after: int = 0, limit: int = 1000) -> list[JournalRow]:
         """Journalled transitions above row id `after`, oldest first, at most `limit`.

@@ -6,15 +6,15 @@ a step the library calls that name on the `Bindings` listener, which only record
 "stop that". After the step the interpreter performs the record:
 
 1. every activity whose state was left is cancelled, and awaited until it has really finished, clean-up and hand-overs
-   to the store included, so that two phases never overlap;
-2. the step is reported (journalled) while nothing runs;
+   to the store included, so that two phases of one region never overlap (most charts have but one);
+2. the step is reported (journalled) while nothing of what was left or is entered runs;
 3. the activities of the states entered are started, each in a cancel scope that belongs to this one stay.
 
 A stay's identity is its epoch. What an activity emits reaches the chart only while its stay is live; later it is
 dropped and counted. When an activity returns, the event declared for it (`then`) is posted. If no guard lets that
 event through, the chart stays where it is and the activity starts again; `Bindings.refused` decides when that has
-happened too often. An exception is turned into an event by `Bindings.classify` or it takes the engine down: none is
-swallowed.
+happened too often. So it does where the event moved other regions than the one that it came from. An exception is
+turned into an event by `Bindings.classify` or it takes the engine down: none is swallowed.
 
 python-statemachine's own `invoke`, delayed events and `async def` callbacks assume asyncio or block the loop; none is
 used. If a step raises, the library rolls its configuration back, and the record of that step is thrown away with it.
@@ -36,6 +36,7 @@ from statemachine.exceptions import TransitionNotAllowed
 
 from phasegate.engine.errors import LocalProtocolError
 from phasegate.statecharts.chart import Chart
+from phasegate.statecharts.places import order, place
 
 M = TypeVar("M")
 B = TypeVar("B", bound="Bindings")
@@ -66,12 +67,18 @@ class Stay:
 
 @attrs.frozen
 class Step:
-    """A transition that was taken: leaf to leaf, on which event, for which reason."""
+    """A transition that was taken: place to place, on which event, for which reason.
+
+    A place is the active leaf, or with parallel regions the leaves of all (`phasegate.statecharts.places`); `left` and
+    `entered` are the leaves in which something changed.
+    """
 
     source: str
     target: str
     event: str
     reason: str
+    left: tuple[str, ...] = attrs.field(default=(), eq=False)
+    entered: tuple[str, ...] = attrs.field(default=(), eq=False)
 
 
 @attrs.frozen
@@ -143,6 +150,7 @@ class Interpreter(Generic[M]):
     def __init__(self, chart: _ChartFactory[M], model: M, bindings: Bindings) -> None:
         self._bindings = bindings
         self.chart = chart(model, listeners=[bindings])
+        self._order = order(self.chart.states)
         self._known = frozenset(str(event) for event in self.chart.events)
         self._live: dict[str, Stay] = {}
         self._running: dict[Stay, _Start] = {}
@@ -156,8 +164,14 @@ class Interpreter(Generic[M]):
 
     @property
     def leaf(self) -> str:
-        """The id of the active atomic state."""
-        return next(state.id for state in self.chart.configuration if not state.states)
+        """The place: the id of the active atomic state, or of regions those of all, joined by `+`."""
+        return place(self.leaves)
+
+    @property
+    def leaves(self) -> tuple[str, ...]:
+        """The ids of the active atomic states, in document order."""
+        active = self.chart.configuration_values
+        return tuple(leaf for leaf in self._order if leaf in active)
 
     @property
     def waiting(self) -> int:
@@ -200,7 +214,7 @@ class Interpreter(Generic[M]):
 
     async def _run(self, task_status: trio.TaskStatus[None]) -> None:
         async with trio.open_nursery() as nursery:
-            await self._perform(nursery, None)
+            await self._perform(nursery)
             task_status.started()
             while not self.chart.is_terminated:
                 await self._take(nursery, await self._receive.receive())
@@ -223,11 +237,11 @@ class Interpreter(Generic[M]):
                 raise post.cause  # but an error that stands for no failure is everybody's
             return False
         self._check(post.event)
-        source = self.leaf
+        source = self.leaves
         moved = self._dispatch(post)
         if moved:
-            await self._perform(nursery, Step(source, self.leaf, post.event, post.reason))
-        elif post.origin is not None:
+            await self._perform(nursery, source, post)
+        if post.origin is not None and self._live.get(post.origin.state) is post.origin:
             await self._again(nursery, post.origin, post)
         return moved
 
@@ -249,17 +263,18 @@ class Interpreter(Generic[M]):
         return True
 
     async def _again(self, nursery: trio.Nursery, stay: Stay, post: Post) -> None:
-        """The activity of a live stay returned, and no guard held: start it again, unless that is in vain."""
+        """The activity of a live stay returned, and its state was not left: start it again, unless that is in vain."""
         times = self._vain.pop(stay, 0) + 1
         instead = self._bindings.refused(stay.state, post.event, times)
         if instead is not None and await self._take(nursery, instead):
-            return
+            return  # it has no origin, so what it moves is the whole chart
         start = self._running.pop(stay)
         await stay.finished.wait()
         self._vain[self._begin(nursery, start)] = times
 
-    async def _perform(self, nursery: trio.Nursery, step: Step | None) -> None:
-        """Carry out what the step recorded: stop fully, report, then start."""
+    async def _perform(self, nursery: trio.Nursery, source: tuple[str, ...] = (), post: Post | None = None) -> None:
+        """Carry out what the step from `source` on `post` recorded: stop fully, report, then start."""
+        left = {effect.state for effect in self._bindings.effects if isinstance(effect, _Stop)}
         starts, stops = self._net_effects()
         for stay in stops:
             stay.cancel.cancel()
@@ -267,8 +282,10 @@ class Interpreter(Generic[M]):
             await stay.finished.wait()
             self._running.pop(stay, None)
             self._vain.pop(stay, None)
-        if step is not None:
-            await self._bindings.report(step)
+        if post is not None:
+            now, gone = self.leaves, tuple(leaf for leaf in source if leaf in left)
+            entered = tuple(leaf for leaf in now if leaf in left or leaf not in source)
+            await self._bindings.report(Step(place(source), place(now), post.event, post.reason, gone, entered))
         for start in starts:
             self._begin(nursery, start)
 

@@ -9,6 +9,7 @@ are known of. Percentages never fall within a walk; a rollback starts a new one.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 
 import attrs
 
@@ -78,47 +79,56 @@ class Meter:
         self.history: deque[PhaseRun] = deque(maxlen=keep)
         self.totals: dict[str, tuple[int, float]] = {}
         self._mn_floor = mn_floor
-        self._current: PhaseRun | None = None
-        self._samples: deque[tuple[float, int]] = deque()
+        self._runs: dict[str, PhaseRun] = {}
+        self._samples: dict[str, deque[tuple[float, int]]] = {}
         self._best: dict[str, float] = {}
         self._overall = 0.0
 
     @property
     def current(self) -> PhaseRun | None:
-        """The stay that is running."""
-        return self._current
+        """The stay that is running; of several the first in the order of the phases."""
+        return next(iter(self.running), None)
+
+    @property
+    def running(self) -> list[PhaseRun]:
+        """All stays that are running, in the order of the phases; one but where phases run beside each other."""
+        return [self._runs[phase] for phase in PHASES if phase in self._runs]
 
     def entered(self, phase: str, marks: Watermarks, now: float) -> None:
-        """A state was entered: the stay in the last phase ends, and one begins if this is a phase."""
-        self._close(now)
-        if phase in PHASES:
-            self._current = PhaseRun(phase, now, now, 0)
-            self._samples.clear()
-            self._samples.append((now, counts(phase, marks, 0, self._mn_floor)[0]))
+        """A state was entered, and no other is active: all stays end, and one begins if this is a phase."""
+        self.moved(tuple(self._runs), (phase,), marks, now)
 
-    def _close(self, now: float) -> None:
-        if self._current is None:
+    def moved(self, left: Iterable[str], entered: Iterable[str], marks: Watermarks, now: float) -> None:
+        """Some states were left, then others entered: stays in phases end and begin."""
+        for phase in left:
+            self._close(phase, now)
+        for phase in entered:
+            if phase in PHASES:
+                self._close(phase, now)
+                self._runs[phase] = PhaseRun(phase, now, now, 0)
+                self._samples[phase] = deque([(now, counts(phase, marks, 0, self._mn_floor)[0])])
+
+    def _close(self, phase: str, now: float) -> None:
+        if phase not in self._runs:
             return
-        run = attrs.evolve(self._current, ended=now)
+        run = attrs.evolve(self._runs.pop(phase), ended=now)
         self.history.append(run)
-        items, seconds = self.totals.get(run.phase, (0, 0.0))
-        self.totals[run.phase] = (items + run.items, seconds + run.seconds)
-        self._current = None
+        items, seconds = self.totals.get(phase, (0, 0.0))
+        self.totals[phase] = (items + run.items, seconds + run.seconds)
 
     def stored(self, before: Watermarks, after: Watermarks, now: float) -> None:
-        """A commit moved the watermarks; what belongs to the active phase is counted."""
+        """A commit moved the watermarks; what belongs to an active phase is counted."""
         if after.filter_headers < before.filter_headers:
             self.rewound()
-        if self._current is None:
-            return
-        phase = self._current.phase
-        was, done = (counts(phase, marks, 0, self._mn_floor)[0] for marks in (before, after))
-        gained = _verdicts(before, after) if phase == "mnlist" else max(0, done - was)
-        if gained:
-            self._current = attrs.evolve(self._current, items=self._current.items + gained, last_progress=now)
-        self._samples.append((now, done))
-        while self._samples[0][0] < now - WINDOW and len(self._samples) > 2:
-            self._samples.popleft()
+        for phase, run in self._runs.items():
+            was, done = (counts(phase, marks, 0, self._mn_floor)[0] for marks in (before, after))
+            gained = _verdicts(before, after) if phase == "mnlist" else max(0, done - was)
+            if gained:
+                self._runs[phase] = attrs.evolve(run, items=run.items + gained, last_progress=now)
+            samples = self._samples[phase]
+            samples.append((now, done))
+            while samples[0][0] < now - WINDOW and len(samples) > 2:
+                samples.popleft()
 
     def rewound(self) -> None:
         """Stored data was rolled back: percentages may fall, once."""
@@ -129,11 +139,16 @@ class Meter:
         """A new walk for a new tip begins: its percentages are its own."""
         self.rewound()
 
-    def rate(self, now: float) -> float:
-        """Items a second from the oldest receipt of the window to `now` (monotonic); 0 when nothing was measured."""
-        if len(self._samples) < 2:
+    def rate(self, now: float, phase: str = "") -> float:
+        """Items a second from the oldest receipt of the window to `now` (monotonic); 0 when nothing was measured.
+
+        Of a phase that is running, the current one if none is named.
+        """
+        named = phase or (self.current.phase if self.current else "")
+        samples = self._samples.get(named, deque[tuple[float, int]]())
+        if len(samples) < 2:
             return 0.0
-        (first, was), (_, done) = self._samples[0], self._samples[-1]
+        (first, was), (_, done) = samples[0], samples[-1]
         return max(0.0, (done - was) / (now - first)) if now > first else 0.0
 
     def figure(self, phase: str, marks: Watermarks, target: int, when: float, now: float) -> Progress:
@@ -141,7 +156,7 @@ class Meter:
         done, total = counts(phase, marks, target, self._mn_floor)
         percent = max(self._best.get(phase, 0.0), 100.0 * done / total if total else 100.0)
         self._best[phase] = percent
-        rate = self.rate(now) if self._current and self._current.phase == phase else 0.0
+        rate = self.rate(now, phase) if phase in self._runs else 0.0
         eta = (total - done) / rate if rate > 0 else (0.0 if done >= total else None)
         return Progress(when, phase, done, total, percent, rate, eta, self._overall_percent(marks, target))
 

@@ -1,10 +1,11 @@
 """Request control: who may ask what, how much at once, and whose answer a message is.
 
-One ledger serves the whole client. At any time at most one phase's desk is open: that of the active stay. Only through
-it can a request for chain data leave. Each request has an owner (the desk), a peer, a predicate that recognises its
-replies, and an idle deadline: the time since its last sign of life, never the time since it was sent, so that steady
-progress never times out. A desk that closes forgets its requests; what arrives for them later is `late`, what nobody
-ever asked for is `unasked`; both are dropped and counted, for the run and for each peer.
+One ledger serves the whole client. At any time at most one phase's desk is open: that of the active stay. Where phases
+run beside each other each of these has one. Only through a desk can a request for chain data leave. Each request has an
+owner (the desk), a peer, a predicate that recognises its replies, and an idle deadline: the time since its last sign of
+life, never the time since it was sent, so that steady progress never times out. A desk that closes forgets its
+requests; what arrives for them later is `late`, what nobody ever asked for is `unasked`; both are dropped and counted,
+for the run and for each peer.
 
 A request is matched by peer, in the order in which requests were sent to that peer, because a node answers in order.
 So what it still owes a forgotten request comes before its answers to later ones, and is never taken for one of them.
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from itertools import count, islice
 from typing import TYPE_CHECKING
@@ -64,12 +65,17 @@ class Tally:
 
 
 class Ledger:
-    """All requests of a client."""
+    """All requests of a client.
 
-    def __init__(self) -> None:
+    Args:
+        beside: the phases that may have their desks open beside each other; no other may beside any.
+    """
+
+    def __init__(self, beside: Collection[str] = ()) -> None:
         self.tally = Tally()
         self.errand_tally = Tally()
-        self._desk: Desk | None = None
+        self._beside = frozenset(beside)
+        self._desks: dict[str, Desk] = {}
         self._errands: Errands | None = None
         self._stays = count(1)
         self._numbers = count(1)
@@ -81,8 +87,13 @@ class Ledger:
 
     @property
     def outstanding(self) -> int:
-        """Requests of the active phase under way."""
-        return sum(request.desk is not self._errands for requests in self._open.values() for request in requests)
+        """Requests of the active phases under way."""
+        return sum(self.under_way().values())
+
+    def under_way(self) -> Counter[str]:
+        """How many requests of each phase are under way."""
+        requests = (request for line in self._open.values() for request in line)
+        return Counter(request.desk.phase for request in requests if request.desk is not self._errands)
 
     def open_requests(self) -> tuple[RequestView, ...]:
         """All requests under way, errands too, in the order in which they were made."""
@@ -124,17 +135,18 @@ class Ledger:
             idle_cap: seconds up to which silence makes the idle timeout grow; not at all when that is no longer.
 
         Raises:
-            LocalProtocolError: another phase's desk is still open.
+            LocalProtocolError: this phase's desk is still open, or one beside which it may not be.
         """
-        if self._desk is not None:
-            raise LocalProtocolError(f"{phase} wants to send while {self._desk.phase} is active")
+        for active in self._desks:
+            if active == phase or not {active, phase} <= self._beside:
+                raise LocalProtocolError(f"{phase} wants to send while {active} is active")
         patience, turns = self._patience_of(phase, idle_timeout, idle_cap), Turns(per_peer, concurrency)
         desk = Desk(phase, next(self._stays), self.tally, patience, self, self._bucket_of(phase, rate), turns)
-        self._desk = desk
+        self._desks[phase] = desk
         try:
             yield desk
         finally:
-            self._desk = None
+            del self._desks[phase]
             self._forget_all(desk)
 
     @contextmanager
@@ -180,7 +192,7 @@ class Ledger:
         accepts_run: Callable[[CFilterRun], int] | None = None,
     ) -> Iterator[Request]:
         """Register a request for as long as its owner waits; `answer` is the name of the messages that are expected."""
-        if desk is not self._desk and not (desk is self._errands and desk.allows(message)):
+        if self._desks.get(desk.phase) is not desk and not (desk is self._errands and desk.allows(message)):
             raise LocalProtocolError(f"{desk.phase} is not the active phase and may not send {message.command}")
         size = HEAD_SIZE + len(message.to_payload(PROTOCOL_VERSION))  # no request depends on the version
         what = message.command, size, accepts, expected, answer
@@ -220,10 +232,13 @@ class Ledger:
         self._forgotten.setdefault(request.peer, deque(maxlen=REMEMBERED)).append(request)
 
     def alive(self, request: Request) -> None:
-        """A sign of life for `request`, and for what its desk sent to that peer later: the peer is on its way there."""
+        """A sign of life for `request`, and for what phases sent to that peer later: the peer is on its way there.
+
+        Errands are no business of the phases, nor these of errands.
+        """
         line, now = self._open.get(request.peer, deque()), trio.current_time()
         for other in islice(line, line.index(request) if request in line else len(line), None):
-            if other.desk is request.desk:
+            if (other.desk is self._errands) is (request.desk is self._errands):
                 other.touch(now)
 
     def deliver(self, peer: Peer, message: Message) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol, TypeVar, TypeVarTuple, Unpack
 
 import attrs
@@ -140,6 +141,8 @@ class Writer:
         self.marks: Watermarks = store.marks
         self.on_receipt: Callable[[Watermarks, Watermarks], None] = lambda _before, _after: None
         """Called with the marks before and after each commit that moved them."""
+        self.alone: Callable[[Sequence[Change]], AbstractAsyncContextManager[None]] | None = None
+        """Entered while the changes are committed that `commit` is given, where phases run beside each other."""
 
     @property
     def idle(self) -> bool:
@@ -152,7 +155,10 @@ class Writer:
         Raises:
             StoreError: the transaction was refused; nothing of it is stored.
         """
-        return await self.commit_fresh(lambda: changes)
+        if self.alone is None:
+            return await self.commit_fresh(lambda: changes)
+        async with self.alone(changes):
+            return await self.commit_fresh(lambda: changes)
 
     async def commit_fresh(self, make: Callable[[], Sequence[Change]]) -> Watermarks:
         """As `commit`, of changes that are made when it is their turn, so that they fit what was committed before."""

@@ -1,4 +1,6 @@
-"""Binds the activities to `SyncChart` and answers its guards: where the statechart meets the client.
+"""Binds the activities to the sync charts and answers their guards: where the statechart meets the client.
+
+Which chart runs is the configuration's choice (`strategy`); the activities of the phases are the same for both.
 
 Every state's entry action is here. An activity that cannot go on raises a `Failure`; the policy turns it into advice,
 the chart into a recovery state. So does a disk that refuses, since nothing is lost by that. A bug or a damaged store is
@@ -8,7 +10,7 @@ a `crash`, which ends in `failed` with the error kept.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import nullcontext, suppress
 
 import trio
@@ -28,8 +30,10 @@ from phasegate.engine.phases.headers import download_headers
 from phasegate.engine.phases.masternodes import download_masternodes
 from phasegate.engine.progress import PHASES, Meter
 from phasegate.engine.recovery import Recovery, backoff
+from phasegate.engine.regions import REGIONS, Regions, marks_of
 from phasegate.engine.work import Work
-from phasegate.store import AppendJournal, StoreFailed, Watermarks
+from phasegate.statecharts.places import JOINT
+from phasegate.store import AppendJournal, StoreFailed
 
 PASSING = (FailureKind.NO_PEER, FailureKind.PEER_LOST, FailureKind.PEER_SILENT, FailureKind.PEER_LIED)
 """Failures whose end would be a peer that is ready, and may soon be lost for the same reason."""
@@ -40,7 +44,7 @@ MAX_REWINDS = 10
 
 
 class SyncBindings(Bindings):
-    """The listener of `SyncChart`.
+    """The listener of `SyncChart`, and of `InterleavedChart`.
 
     Args:
         work: the workbench of the activities.
@@ -55,8 +59,12 @@ class SyncBindings(Bindings):
         self._recovery = recovery
         self._meter = meter
         self._publish = publish
-        self._vain_marks: Watermarks | None = None
-        self._vain = 0
+        self._interleaved = work.config.strategy == "interleaved"
+        self._vain: dict[str, tuple[object, int]] = {}
+        self._changed = trio.Event()
+        self._regions = Regions()
+        if self._interleaved:
+            work.writer.alone = self._regions.alone
         self._rewinds = 0
         self._journal = Journal(work.writer, work.config.keep_history, work.warn)
         self._timed = b"", 0
@@ -82,6 +90,7 @@ class SyncBindings(Bindings):
             tip_hint=work.live.tip_hint or work.walk_due,
             advice=self._recovery.advice,
             remedy_found=bool(ready) and (work.live.remedy or self._hint_is_remedy()),
+            under_way=work.ledger.under_way() if self._interleaved else None,
         )
 
     def _hint_is_remedy(self) -> bool:
@@ -112,16 +121,25 @@ class SyncBindings(Bindings):
         reason = step.reason or (self._recovery.detail if step.target == "degraded" or step.event == "fail" else "")
         row = AppendJournal(now, step.source, step.target, step.event, reason, json.dumps(facts))
         row_id = await self._journal.append(row)
-        if step.event == "advance" and step.source in PHASES:  # complete: also a phase shorter than a tick is shown
-            figure = self._meter.figure(step.source, self._work.writer.marks, 0, now, trio.current_time())
-            self._publish(figure)
+        for phase in self._ended_by(step):  # also a phase shorter than a tick is shown
+            self._publish(self._meter.figure(phase, self._work.writer.marks, 0, now, trio.current_time()))
         if step.target == "headers":
             self._new_walk(step)
         if step.target in ("synced", "degraded"):
             self._rewinds = 0
-        self._work.live.loss = None
-        self._meter.entered(step.target, self._work.writer.marks, trio.current_time())
+        self._rewinds += step.event == "rewind"
+        if JOINT not in step.source or JOINT not in step.target:
+            self._work.live.loss = None
+        self._meter.moved(step.left, step.entered, self._work.writer.marks, trio.current_time())
         self._publish(Transition(row_id, now, step.source, step.target, step.event, reason, facts))
+
+    def _ended_by(self, step: Step) -> tuple[str, ...]:
+        """The phases that a step ends because they are complete, or of a region have nothing to do."""
+        if step.event != "advance":
+            return ()
+        if JOINT in step.source and JOINT not in step.target:  # also those that never had anything to do
+            return tuple(phase for phase in REGIONS if phase in self._meter.enabled)
+        return tuple(phase for phase in step.left if phase in PHASES)
 
     def _new_walk(self, step: Step) -> None:
         """Every peer is asked again, except where one hint or a finished walk left the others' word standing."""
@@ -141,8 +159,7 @@ class SyncBindings(Bindings):
         return self._rewound(state, first) if isinstance(first, RolledBack) else self._failed(state, first)
 
     def _rewound(self, state: str, leaf: RolledBack) -> Post:
-        self._rewinds += 1
-        if self._rewinds <= MAX_REWINDS:
+        if self._rewinds < MAX_REWINDS:
             return Post("rewind", str(leaf))
         self._rewinds = 0
         detail = f"{MAX_REWINDS} roll-backs in a row, the last one: {leaf}"
@@ -164,16 +181,20 @@ class SyncBindings(Bindings):
         self._recovery.failed(state, kind, detail)
         return Post("fail", f"{kind.value}: {detail}")
 
-    def refused(self, state: str, event: str, times: int) -> Post | None:  # noqa: ARG002 - the signature is the base class's
+    def refused(self, state: str, event: str, times: int) -> Post | None:
         """The activity returned and its phase is not complete: start it again, unless nothing is stored any more."""
         if event != "advance":
             return None
-        marks = self._work.writer.marks
-        self._vain = self._vain + 1 if marks == self._vain_marks else 1
-        self._vain_marks = marks
-        if self._vain < VAIN_RETURNS:
+        if state not in PHASES:  # at rest, and another region has taken the event
             return None
-        self._vain = 0
+        marks = self._work.writer.marks
+        place, marks_then = (state, marks_of(state, marks)) if self._interleaved else ("", marks)
+        seen, times = self._vain.get(place, (None, 0))
+        times = times + 1 if marks_then == seen else 1
+        self._vain[place] = marks_then, times
+        if times < VAIN_RETURNS:
+            return None
+        self._vain[place] = marks_then, 0
         return self._failed(state, Failure(FailureKind.STALLED, f"{state} ended {VAIN_RETURNS} times without progress"))
 
     # -- the phases ----------------------------------------------------------------------------------------------
@@ -184,19 +205,61 @@ class SyncBindings(Bindings):
 
     @activity(then="advance")
     async def download_masternodes(self) -> None:
-        await download_masternodes(self._work)
+        await self._beside("mnlist", download_masternodes)
 
     @activity(then="advance")
     async def download_filter_headers(self) -> None:
-        await download_filter_headers(self._work)
+        await self._beside("cfheaders", download_filter_headers)
 
     @activity(then="advance")
     async def download_filters(self) -> None:
-        await download_filters(self._work)
+        await self._beside("filters", download_filters)
 
     @activity(then="advance")
     async def download_blocks(self) -> None:
-        await download_blocks(self._work)
+        await self._beside("blocks", download_blocks)
+
+    async def _beside(self, phase: str, download: Callable[[Work], Awaitable[None]]) -> None:
+        """Run a phase that may have others beside it."""
+        if self._interleaved:
+            await self._regions.run(phase, lambda: download(self._work))
+        else:
+            await download(self._work)
+
+    # -- regions at rest -----------------------------------------------------------------------------------------
+
+    def stored(self) -> None:
+        """What is stored has changed: regions at rest look whether there is something to do."""
+        self._changed.set()
+        self._changed = trio.Event()
+
+    async def _until(self, stirs: Callable[[Facts], bool]) -> None:
+        """Until a region has something to do, or all are complete."""
+        while True:
+            facts = self.facts()
+            if stirs(facts) or (facts.regions_complete and facts.all_enabled_complete):
+                return
+            await self._changed.wait()
+
+    @activity(then="advance")
+    async def begin_masternodes(self) -> None:
+        await self._until(lambda facts: facts.mn_enabled)
+
+    @activity(then="advance")
+    async def rest_masternodes(self) -> None:
+        await self._until(lambda facts: not facts.mnlist_complete)
+
+    @activity(then="advance")
+    async def rest_filter_headers(self) -> None:
+        await self._until(lambda facts: facts.filters_enabled and not facts.cfheaders_complete)
+
+    @activity(then="advance")
+    async def rest_filters(self) -> None:
+        await self._until(lambda facts: facts.filters_enabled and facts.filters_fed)
+
+    @activity(then="advance")
+    async def rest_blocks(self) -> None:
+        await self._until(lambda facts: facts.filters_enabled and facts.blocks_fed)
 
     # -- recovery ------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,8 @@ room. And what is remembered of addresses is kept within bounds, for in months o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import trio
 
@@ -23,7 +24,6 @@ from phasegate.engine.peers import Peer
 from phasegate.engine.recovery import Recovery
 from phasegate.engine.work import Work
 from phasegate.statecharts.policy import Reason
-from phasegate.statecharts.sync import SyncFacts
 
 MOST_REMEMBERED = 1000
 """Addresses whose delays and hints are remembered, beside those of the peers that are there."""
@@ -41,22 +41,22 @@ class Vigil:
         work: the workbench.
         interpreter: of the sync chart.
         publish: hands an event to the subscribers.
-        progress: the figures of the running phase, None outside the phases.
+        figures: those of the running phases.
         recovery: knows why the client is degraded.
     """
 
     def __init__(
         self,
         work: Work,
-        interpreter: Interpreter[SyncFacts],
+        interpreter: Interpreter[Any],
         publish: Callable[[Event], None],
-        progress: Callable[[], Progress | None],
+        figures: Callable[[], Iterable[Progress]],
         recovery: Recovery,
     ) -> None:
         self._work = work
         self._interpreter = interpreter
         self._publish = publish
-        self._progress = progress
+        self._figures = figures
         self._recovery = recovery
         self._hints = Hints()
         self._clocks = 0.0, 0.0
@@ -86,8 +86,8 @@ class Vigil:
             for address in self._hints.due(self._work.writer.marks.tip_hash, trio.current_time()):
                 self._follow_hint(address)
             self._ask_again()
-            if (progress := self._progress()) is not None:
-                self._publish(progress)
+            for figure in self._figures():
+                self._publish(figure)
 
     def _tell_of_search(self) -> None:
         """Say once that somebody is searched for whom the client cannot do without."""

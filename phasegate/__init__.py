@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         Warned,
     )
     from phasegate.engine.progress import PHASES, PhaseRun
+    from phasegate.statecharts.interleaved import InterleavedChart
     from phasegate.statecharts.peer import PeerChart
     from phasegate.statecharts.sync import SyncChart
     from phasegate.store import (
@@ -60,6 +61,7 @@ __all__ = [
     "Event",
     "Fault",
     "InstantLocked",
+    "InterleavedChart",
     "JournalRow",
     "Lagged",
     "Limits",
@@ -104,6 +106,7 @@ _HOMES = {
         "TransactionFound", "Transition", "Warned",
     ),
     "engine.progress": ("PHASES", "PhaseRun"),
+    "statecharts.interleaved": ("InterleavedChart",),
     "statecharts.peer": ("PeerChart",),
     "statecharts.sync": ("SyncChart",),
     "store": (

@@ -1,13 +1,14 @@
 """A chart read into plain frozen tables, and a chart built from such tables.
 
 The drawings, the exploration and the mutants all start here, so they see the very object that runs. What the house
-does not use cannot be read: history and parallel states, eventless transitions, `invoke`, guards that are not a plain
-name or `!name`. A chart with one of these is refused, not half understood.
+does not use cannot be read: history states, eventless transitions, `invoke`, guards that are not a plain name or
+`!name`. A chart with one of these is refused, not half understood.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from types import new_class
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from statemachine.transition import Transition
 from phasegate.statecharts.chart import Chart
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Guard:
     """One name that the model answers, and the answer that lets the transition pass."""
 
@@ -29,7 +30,7 @@ class Guard:
         return self.name if self.wanted else f"!{self.name}"
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Arrow:
     """One transition on one event. Equal sources keep document order, which is their priority."""
 
@@ -48,7 +49,7 @@ class Arrow:
 
 @attrs.frozen
 class Box:
-    """One state with the states inside it."""
+    """One state with the states inside it; with `parallel` these are regions, all active together."""
 
     id: str
     name: str
@@ -57,6 +58,7 @@ class Box:
     entry: tuple[str, ...] = ()
     exit: tuple[str, ...] = ()
     inside: tuple[Box, ...] = ()
+    parallel: bool = False
 
     def walk(self) -> Iterator[Box]:
         """This state and all inside it, in document order."""
@@ -66,8 +68,17 @@ class Box:
 
     @property
     def first(self) -> Box:
-        """The leaf that is active after entering this state."""
-        return next((b for b in self.inside if b.initial), self.inside[0]).first if self.inside else self
+        """The leaf that is active after entering this state, of several the first."""
+        return self.begin[0]
+
+    @property
+    def begin(self) -> tuple[Box, ...]:
+        """The leaves that are active after entering this state: one, or one of each region."""
+        if not self.inside:
+            return (self,)
+        if self.parallel:
+            return tuple(leaf for region in self.inside for leaf in region.begin)
+        return next((b for b in self.inside if b.initial), self.inside[0]).begin
 
     @property
     def leaves(self) -> tuple[Box, ...]:
@@ -93,8 +104,35 @@ class Anatomy:
         return {box.id: box for box in self.walk()}[state]
 
     def path(self, state: str) -> tuple[str, ...]:
-        """Ids from the outermost state down to `state`."""
-        return tuple(box.id for box in self.walk() if any(inner.id == state for inner in box.walk()))
+        """Ids from the outermost state down to `state`; none if there is no such state."""
+        return self._paths.get(state, ())
+
+    @cached_property
+    def _paths(self) -> dict[str, tuple[str, ...]]:
+        found: dict[str, tuple[str, ...]] = {}
+
+        def note(box: Box, around: tuple[str, ...]) -> None:
+            found[box.id] = (*around, box.id)
+            for inner in box.inside:
+                note(inner, found[box.id])
+
+        for box in self.boxes:
+            note(box, ())
+        return found
+
+    @cached_property
+    def leaves(self) -> tuple[str, ...]:
+        """The ids of all states without states inside them, in document order."""
+        return tuple(leaf.id for box in self.boxes for leaf in box.leaves)
+
+    @cached_property
+    def parallel(self) -> bool:
+        """Whether several leaves can be active together."""
+        return any(box.parallel for box in self.walk())
+
+    def configuration(self, leaves: Iterable[str]) -> frozenset[str]:
+        """These leaves with all that is around them."""
+        return frozenset(state for leaf in leaves for state in self.path(leaf))
 
     @property
     def events(self) -> tuple[str, ...]:
@@ -147,16 +185,17 @@ def _walk(states: Iterable[State]) -> Iterator[State]:
 
 
 def _box(state: State) -> Box:
-    if state.history or state.parallel or list(_names(state.invoke)):
-        raise ValueError(f"state {state.id!r} has history, parallel parts or invoke, which no chart here uses")
+    if state.history or any(_names(state.invoke)):
+        raise ValueError(f"state {state.id!r} has history or invoke, which no chart here uses")
     return Box(
         id=state.id,
         name=str(state.name),
-        initial=bool(state.initial),
+        initial=bool(state.initial) and not (state.parent is not None and state.parent.parallel),
         final=bool(state.final),
         entry=tuple(_names(state.enter)),
         exit=tuple(_names(state.exit)),
         inside=tuple(map(_box, state.states)),
+        parallel=bool(state.parallel),
     )
 
 
@@ -192,7 +231,8 @@ def _state(box: Box, states: dict[str, State]) -> State:
     if box.inside:
         inner = {child.id: _state(child, states) for child in box.inside}
         options = {"name": box.name, "initial": box.initial, "enter": list(box.entry), "exit": list(box.exit)}
-        made = cast(State, new_class(box.id, (State.Compound,), options, lambda body: body.update(inner)))
+        kind = State.Parallel if box.parallel else State.Compound
+        made = cast(State, new_class(box.id, (kind,), options, lambda body: body.update(inner)))
     else:
         made = State(box.name, initial=box.initial, final=box.final, enter=list(box.entry), exit=list(box.exit))
     states[box.id] = made

@@ -1,8 +1,9 @@
 """Every mutant of a chart before the chart's law: who is caught, by what, and who gets away.
 
-A mutant is tried twice: by the invariants alone (the law without its response lines), then by the whole law; each trial
-ends with the first violation. Who is caught by neither and can reach nothing else than the chart itself, step for step,
-is no wrong at all: it is listed as equivalent. Anybody else is a survivor, and the law has a hole.
+A mutant is tried by the whole law, until one of the invariants (the law without its response lines) is broken, or to
+the end: then a response line may have caught it. Who is caught by neither and can reach nothing else than the chart
+itself, step for step, is no wrong at all: it is listed as equivalent. Anybody else is a survivor, and the law has a
+hole.
 
 The invariants say little, but they say it about every state, and whoever writes a chart can write them down knowing
 what its states and events mean, and not its single arrows. So how far they get alone is told apart, and expected to be
@@ -21,9 +22,10 @@ import attrs
 
 from phasegate.statecharts.anatomy import read
 from phasegate.statecharts.chart import Chart
-from phasegate.statecharts.explore import graph, violations
+from phasegate.statecharts.explore import Memory, graph, violations
 from phasegate.statecharts.law import INVARIANTS, Law
 from phasegate.statecharts.mutate import Mutant, mutants
+from phasegate.statecharts.violation import Violation
 
 LEAST_SHARE = 0.6
 """So many of the mutants that are wrong at all have to be caught by the invariants alone."""
@@ -106,20 +108,22 @@ def campaign(
         ValueError: if the chart uses what no chart here uses.
     """
     started, anatomy, verdicts = perf_counter(), read(chart), list[Verdict]()
-    original = graph(anatomy, law)
+    memory = Memory(anatomy.boxes)
+    original = graph(anatomy, law, memory)
     for mutant in mutants(anatomy) if tried is None else tried:
-        verdicts.append(_verdict(mutant, law, original))
+        verdicts.append(_verdict(mutant, law, original, memory))
         if on_verdict is not None:
             on_verdict(verdicts[-1])
     return Campaign(law.name, tuple(verdicts), perf_counter() - started)
 
 
-def _verdict(mutant: Mutant, law: Law, original: frozenset[tuple[object, ...]]) -> Verdict:
-    found = next(violations(mutant.anatomy, law, INVARIANTS), None)
-    if found is not None:
-        return Verdict(mutant.name, mutant.kind, Fate.BY_INVARIANT, found.law, found.text)
-    found = next(violations(mutant.anatomy, law), None)
-    if found is not None:
-        return Verdict(mutant.name, mutant.kind, Fate.BY_RESPONSE, found.law, found.text)
-    same = graph(mutant.anatomy, law) == original
+def _verdict(mutant: Mutant, law: Law, original: frozenset[tuple[object, ...]], memory: Memory) -> Verdict:
+    answered: Violation | None = None
+    for found in violations(mutant.anatomy, law, memory=memory):
+        if found.law in INVARIANTS:
+            return Verdict(mutant.name, mutant.kind, Fate.BY_INVARIANT, found.law, found.text)
+        answered = answered or found
+    if answered is not None:
+        return Verdict(mutant.name, mutant.kind, Fate.BY_RESPONSE, answered.law, answered.text)
+    same = graph(mutant.anatomy, law, memory) == original
     return Verdict(mutant.name, mutant.kind, Fate.EQUIVALENT if same else Fate.SURVIVED)

@@ -13,6 +13,7 @@ from typing import Any
 from phasegate.statecharts.anatomy import Anatomy, Arrow, Box, read
 from phasegate.statecharts.chart import Chart
 from phasegate.statecharts.dot import Numbered, dot, numbers, picture
+from phasegate.statecharts.places import leaves_of
 from phasegate.statecharts.relation import Step
 from phasegate.statecharts.table import taken
 
@@ -58,9 +59,8 @@ def draw_way(anatomy: Anatomy, way: Sequence[Step], form: Form = Form.MERMAID) -
     """
     if form is Form.MD:
         raise ValueError("a table cannot show a way through a chart")
-    leaves = {leaf.id for box in anatomy.boxes for leaf in box.leaves}
-    last = [state for state in (way[-1].target if way else ()) if state in leaves]
-    path, steps = anatomy.path(last[0]) if last else (), _numbered(anatomy, way)
+    last = [leaf for leaf in anatomy.leaves if way and leaf in way[-1].target]
+    path, steps = tuple(dict.fromkeys(s for leaf in last for s in anatomy.path(leaf))), _numbered(anatomy, way)
     if form is Form.MERMAID:
         return mermaid(anatomy, path, steps).encode()
     text = dot(anatomy, path, steps)
@@ -74,15 +74,20 @@ def mermaid(anatomy: Anatomy, active: tuple[str, ...] = (), steps: Numbered | No
         told = numbers(steps, arrow)
         lines += [f"    {tail} --> {arrow.target} : {told}{arrow.label}" for tail in _tails(anatomy, arrow)]
     if active:
-        lines += ["    classDef active fill:#7fe3d8,stroke:#00909e,stroke-width:2px", f"    class {active[-1]} active"]
+        lines.append("    classDef active fill:#7fe3d8,stroke:#00909e,stroke-width:2px")
+        lines += [f"    class {state} active" for state in _innermost(anatomy, active)]
     return "\n".join(lines) + "\n"
+
+
+def _innermost(anatomy: Anatomy, active: tuple[str, ...]) -> list[str]:
+    """Of the active states those that hold no other."""
+    return [state for state in active if not any(state in anatomy.path(other)[:-1] for other in active)]
 
 
 def _numbered(anatomy: Anatomy, way: Sequence[Step]) -> Numbered:
     steps: dict[Arrow, list[int]] = {}
     for number, step in enumerate(way, 1):
-        arrow = taken(anatomy, step)
-        if arrow is not None:
+        for arrow in taken(anatomy, step):
             steps.setdefault(arrow, []).append(number)
     return steps
 
@@ -104,24 +109,40 @@ def markdown(anatomy: Anatomy, active: tuple[str, ...] = ()) -> str:
 
 
 def _path(anatomy: Anatomy, active: str | None) -> tuple[str, ...]:
-    known = [box.id for box in anatomy.walk()]
-    if active is not None and active not in known:
-        raise ValueError(f"{anatomy.name} has no state {active!r}; its states are {', '.join(known)}")
-    return anatomy.path(active) if active else ()
+    """The active states, with those around them; `active` is a state, or a place where several are active."""
+    known, named = [box.id for box in anatomy.walk()], leaves_of(active) if active else ()
+    for state in named:
+        if state not in known:
+            raise ValueError(f"{anatomy.name} has no state {state!r}; its states are {', '.join(known)}")
+    return tuple(dict.fromkeys(around for state in named for around in anatomy.path(state)))
 
 
 def _states(boxes: tuple[Box, ...], pad: str) -> Iterator[str]:
     begin = next((box for box in boxes if box.initial), boxes[0])
     yield f"{pad}[*] --> {begin.id}"
+    yield from _boxes(boxes, pad)
+
+
+def _boxes(boxes: tuple[Box, ...], pad: str) -> Iterator[str]:
     for box in boxes:
         yield f'{pad}state "{box.name}" as {box.id}' + (" {" if box.inside else "")
-        if box.inside:
+        if box.parallel:
+            yield from _regions(box, pad + "    ")
+        elif box.inside:
             yield from _states(box.inside, pad + "    ")
+        if box.inside:
             yield f"{pad}}}"
         for action in _actions(box):
             yield f"{pad}{box.id} : {action}"
         if box.final:
             yield f"{pad}{box.id} --> [*]"
+
+
+def _regions(box: Box, pad: str) -> Iterator[str]:
+    """The regions of a parallel state, which Mermaid wants to be divided."""
+    for place, region in enumerate(box.inside):
+        yield from (f"{pad}--",) if place else ()
+        yield from _boxes((region,), pad)
 
 
 def _actions(box: Box) -> Iterator[str]:
@@ -139,7 +160,7 @@ def _tails(anatomy: Anatomy, arrow: Arrow) -> tuple[str, ...]:
 def _state_row(anatomy: Anatomy, box: Box, active: bool) -> tuple[str, ...]:
     around = anatomy.path(box.id)[:-1]
     name = f"**{box.name}**" if active else box.name
-    begins = box.first.name if box.inside else "(an end)" if box.final else ""
+    begins = ", ".join(leaf.name for leaf in box.begin) if box.inside else "(an end)" if box.final else ""
     inside = anatomy.box(around[-1]).name if around else ""
     return (name, f"`{box.id}`", inside, begins, _code(box.entry), _code(box.exit))
 

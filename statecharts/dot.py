@@ -66,10 +66,14 @@ def picture(source: str, form: str) -> bytes:
 def _level(anatomy: Anatomy, boxes: tuple[Box, ...], inside: str, active: tuple[str, ...], pad: str) -> Iterator[str]:
     begin = next((box for box in boxes if box.initial), boxes[0])
     yield f"{pad}start_{inside} [{POINT}];"
-    for box in boxes:
-        yield from _cluster(anatomy, box, active, pad) if box.inside else (_node(box, box.id in active, pad),)
+    yield from _boxes(anatomy, boxes, active, pad)
     border = f" [lhead=cluster_{begin.id}]" if begin.inside else ""
     yield f"{pad}start_{inside} -> {begin.first.id}{border};"
+
+
+def _boxes(anatomy: Anatomy, boxes: tuple[Box, ...], active: tuple[str, ...], pad: str) -> Iterator[str]:
+    for box in boxes:
+        yield from _cluster(anatomy, box, active, pad) if box.inside else (_node(box, box.id in active, pad),)
 
 
 def _cluster(anatomy: Anatomy, box: Box, active: tuple[str, ...], pad: str) -> Iterator[str]:
@@ -78,7 +82,10 @@ def _cluster(anatomy: Anatomy, box: Box, active: tuple[str, ...], pad: str) -> I
     yield f"{pad}  graph [label=<{_label(box)}>, style=rounded, {look}];"
     if any(_within(anatomy, arrow) for arrow in anatomy.arrows if arrow.source == box.id):
         yield f"{pad}  any_{box.id} [{ANY}, label=<<i>any of {_escape(box.name)}</i>>];"
-    yield from _level(anatomy, box.inside, box.id, active, pad + "  ")
+    if box.parallel:  # its regions are all entered; each has a beginning of its own
+        yield from _boxes(anatomy, box.inside, active, pad + "  ")
+    else:
+        yield from _level(anatomy, box.inside, box.id, active, pad + "  ")
     yield f"{pad}}}"
 
 

@@ -1,9 +1,10 @@
 """A chart's fingerprint: one number for all that it says, so that a journal tells which chart wrote it.
 
 It is the SHA-256 of a canonical text, a line a fact, in document order: each state with those around it, whether it is
-initial or final, and its entry and exit actions; each transition with source, event, guards, target and actions. Order
-counts, since among equal sources it is priority. What is only shown does not count: the names that people see, the
-name of the class, docstrings. Nothing in the text depends on a process, a hash seed or a version of Python.
+initial, final or parallel, and its entry and exit actions; each transition with source, event, guards, target and
+actions. Order counts, since among equal sources it is priority. What is only shown does not count: the names that
+people see, the name of the class, docstrings. Nothing in the text depends on a process, a hash seed or a version of
+Python.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def canonical(anatomy: Anatomy) -> str:
 
 def _states(box: Box, around: str) -> Iterator[str]:
     path = f"{around}/{box.id}"
-    marks = [mark for mark, is_set in (("initial", box.initial), ("final", box.final)) if is_set]
+    marks = [mark for mark in ("initial", "final", "parallel") if getattr(box, mark)]
     yield " ".join(["state", path, *marks, *_list("entry", box.entry), *_list("exit", box.exit)])
     for inner in box.inside:
         yield from _states(inner, path)

@@ -19,6 +19,9 @@ The parts of a law:
 - `everywhere`: every leaf that is no end takes these events, whatever the guards say.
 - `runs`: the activity that each leaf asks for when it is entered; the other leaves ask for none. `returns`: the event
   that an activity's return stands for.
+- `beside`: where a chart has parallel regions, the state that holds them and the leaves of each region. Then one leaf
+  of each is active, or none of any. There a phase is proven by the step that leaves all regions, and a response line of
+  a leaf is about its own region; the lines of the state that holds them are about what no region takes for itself.
 - `onward` and `bad_news`: when nothing is wrong (each guard says yes, but those of `bad_news` no), every way that the
   events of `onward` leave leads to the goal: none goes round in a circle, none stops short.
 
@@ -27,8 +30,9 @@ A law is broken in one of the ways that `Clause` names.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
+from functools import cached_property
 
 import attrs
 
@@ -69,6 +73,24 @@ class Response:
 
 
 @attrs.frozen
+class Beside:
+    """Parallel regions: the state that holds them, and the leaves of each, the first being where the region begins."""
+
+    state: str
+    regions: tuple[tuple[str, ...], ...]
+
+    @cached_property
+    def leaves(self) -> frozenset[str]:
+        """The leaves of all regions."""
+        return frozenset(leaf for region in self.regions for leaf in region)
+
+    @property
+    def begin(self) -> tuple[str, ...]:
+        """The leaves that are active after entering the state that holds the regions."""
+        return tuple(region[0] for region in self.regions)
+
+
+@attrs.frozen
 class Law:
     """The rules for one chart. Names are ids of leaves, events and guards."""
 
@@ -89,6 +111,36 @@ class Law:
     returns: Mapping[str, str] = attrs.field(factory=dict)
     onward: frozenset[str] = frozenset()
     bad_news: frozenset[str] = frozenset()
+    beside: Beside | None = None
+
+    def fits(self, leaves: Iterable[str]) -> bool:
+        """Whether these leaves may be active together: one alone, or one of each region."""
+        active = list(leaves)
+        regions = () if self.beside is None else self.beside.regions
+        if self.beside is None or self.beside.leaves.isdisjoint(active):
+            return len(active) == 1 and active[0] in self.leaves
+        return len(active) == len(regions) and all(sum(leaf in region for leaf in active) == 1 for region in regions)
+
+    def left_with(self, phase: str) -> str:
+        """The state that has to be left for `phase` to be over: itself, or what holds its region."""
+        return self.beside.state if self.beside is not None and phase in self.beside.leaves else phase
+
+    def after(self, leaves: Sequence[str], entered: Collection[str]) -> tuple[str, ...] | None:
+        """The leaves that are active when of `leaves` some were left for `entered`; None if none was entered."""
+        if not entered:
+            return None
+        if self.beside is None or self.beside.leaves.isdisjoint(entered) or self.beside.leaves.isdisjoint(leaves):
+            return tuple(entered)
+        regions = zip(self.beside.regions, leaves, strict=True)
+        return tuple(next((new for new in entered if new in region), old) for region, old in regions)
+
+    def may_lead(self, leaves: Sequence[str], target: Sequence[str], ways: Iterable[Collection[str]]) -> bool:
+        """Whether some of the `ways` (the leaves that each enters) together lead from `leaves` to `target`."""
+        each = list(ways)
+        if self.beside is None or self.beside.leaves.isdisjoint(leaves) or self.beside.leaves.isdisjoint(target):
+            return any(tuple(way) == tuple(target) for way in each)
+        changed = set(target) - set(leaves)
+        return bool(changed) and changed <= {leaf for way in each if len(way) == 1 for leaf in way}
 
     @property
     def switches(self) -> tuple[str, ...]:

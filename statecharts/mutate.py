@@ -60,12 +60,11 @@ def without_arrow(anatomy: Anatomy) -> Iterator[Mutant]:
 
 
 def with_other_target(anatomy: Anatomy) -> Iterator[Mutant]:
-    """Each transition led to each other leaf in turn."""
-    leaves = [leaf.id for box in anatomy.boxes for leaf in box.leaves]
+    """Each transition led in turn to each leaf that it does not enter anyway."""
     for place, arrow in enumerate(anatomy.arrows):
-        right = anatomy.box(arrow.target).first.id
-        for leaf in leaves:
-            if leaf != right:
+        right = {leaf.id for leaf in anatomy.box(arrow.target).begin}
+        for leaf in anatomy.leaves:
+            if leaf not in right:
                 yield _changed("retargeted", anatomy, place, f"led to {leaf}", attrs.evolve(arrow, target=leaf))
 
 

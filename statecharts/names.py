@@ -14,7 +14,9 @@ NAMES = "names"
 
 def unknown_names(anatomy: Anatomy, law: Law) -> Iterator[Violation]:
     """Every name in a law that is no leaf, guard, event or activity of the chart, where one of these has to stand."""
-    leaves = {leaf.id for box in anatomy.boxes for leaf in box.leaves}
+    leaves = set(anatomy.leaves)
+    owners = leaves | ({law.beside.state} if law.beside is not None else set())
+    boxes = {box.id for box in anatomy.walk() if box.parallel}
     for part, kind, known, named in (
         ("leaves", "leaf", leaves, law.leaves),
         ("initial and goal", "leaf", leaves, (law.initial, law.goal)),
@@ -35,6 +37,10 @@ def unknown_names(anatomy: Anatomy, law: Law) -> Iterator[Violation]:
         ("returns", "activity", anatomy.actions, law.returns),
         ("returns", "event", anatomy.events, law.returns.values()),
         ("onward", "event", anatomy.events, law.onward),
+        ("responses", "leaf", owners, {line.leaf for line in law.responses}),
+        ("responses", "leaf", owners, {line.target for line in law.responses if line.target}),
+        ("beside", "parallel state", boxes, () if law.beside is None else (law.beside.state,)),
+        ("beside", "leaf", leaves, () if law.beside is None else law.beside.leaves),
         ("bad_news", "guard", anatomy.guards, law.bad_news),
     ):
         for name in sorted(set(named) - set(known)):

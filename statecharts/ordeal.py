@@ -21,14 +21,19 @@ from typing import Any
 
 import attrs
 
+from phasegate.statecharts.anatomy import read
 from phasegate.statecharts.chart import Chart
-from phasegate.statecharts.law import ONLINE, PHASES, RECOVERING, SYNC
+from phasegate.statecharts.law import PHASES, RECOVERING, SYNC, Law
+from phasegate.statecharts.law_interleaved import INTERLEAVED
 from phasegate.statecharts.policy import Reason, Rule, Strategy, ruling
 from phasegate.statecharts.relation import Configuration, Relation, Step
+from phasegate.statecharts.table import Table
 from phasegate.statecharts.walk import said
 
 FAILING = (*PHASES.split(), "synced")
 """The leaves whose failures the policy answers."""
+LEAVES = SYNC.leaves | INTERLEAVED.leaves
+"""Of both charts that a client runs; what is common to them has the same name."""
 ADVICE: Mapping[Strategy, str] = {
     Strategy.WAIT: "wait_advised",
     Strategy.RETRY: "retry_advised",
@@ -49,8 +54,13 @@ class Plight:
 
     @property
     def leaf(self) -> str:
-        """The active leaf, in a phrase that is no leaf's name if there is not exactly one."""
-        return " and ".join(sorted(self.configuration & SYNC.leaves)) or f"no leaf of {sorted(self.configuration)}"
+        """The active leaf, or several in a phrase that is no leaf's name."""
+        return " and ".join(self.leaves) or f"no leaf of {sorted(self.configuration)}"
+
+    @property
+    def leaves(self) -> list[str]:
+        """The active leaves, sorted."""
+        return sorted(self.configuration & LEAVES)
 
 
 @attrs.frozen
@@ -77,18 +87,24 @@ class Ordeal:
     """All nodes and moves of one chart and one policy under one setting of the switches.
 
     Args:
-        chart: a chart with the leaves and guards of `SyncChart`.
+        chart: a chart with the leaves and guards of one of those that a client runs.
         policy: the rows.
         switches: the configuration guards with their answer.
+        law: of the chart.
     """
 
-    def __init__(self, chart: type[Chart[Any]], policy: Sequence[Rule], switches: Mapping[str, bool]) -> None:
+    def __init__(
+        self, chart: type[Chart[Any]], policy: Sequence[Rule], switches: Mapping[str, bool], law: Law = SYNC
+    ) -> None:
+        self._law = law
+        self._known: dict[Configuration, tuple[Step, ...]] = {}
         self.switches = switches
         self.moves: list[Move] = []
         self.unanswered: list[tuple[Plight, str]] = []
         self.caps = {reason: 1 + _last_change(policy, reason) for reason in Reason}
         self._policy = policy
-        self._relation = Relation(chart, switches)
+        anatomy = read(chart)  # of regions the tables, which the exploration proves to be what the library does
+        self._relation = Table(anatomy, switches) if anatomy.parallel else Relation(chart, switches)
         self._came_by: dict[Plight, Move | None] = {}
         self._explore()
 
@@ -98,8 +114,21 @@ class Ordeal:
         return list(self._came_by)
 
     def steps(self, configuration: Configuration) -> tuple[Step, ...]:
-        """Every event of the chart there, under every valuation of the guards."""
-        return self._relation.steps(configuration)
+        """Every event of the chart there, under every valuation of the guards.
+
+        Where regions are active many valuations do the same; of these one, unless it is about advice, stands for all.
+        """
+        if configuration not in self._known:
+            steps = self._relation.steps(configuration)
+            if len(configuration & LEAVES) > 1:
+                alike = {(step.event, step.target, step.event == "fail" and step.answers): step for step in steps}
+                steps = (*alike.values(), *(step for step in steps if self._may_be_well(step)))
+            self._known[configuration] = tuple(dict.fromkeys(steps))
+        return self._known[configuration]
+
+    def _may_be_well(self, step: Step) -> bool:
+        """Whether the guards that are no switches answered as they do when nothing is wrong."""
+        return all(yes is (name not in self._law.bad_news) for name, yes in step.answers if name not in self.switches)
 
     def story(self, node: Plight, last: Move | None = None) -> str:
         """The shortest way from the start to `node`, and one move more, a line a move."""
@@ -122,17 +151,19 @@ class Ordeal:
                     queue.append(move.target)
 
     def _moves_from(self, node: Plight) -> Iterator[Move]:
-        leaf = node.leaf
-        if leaf not in SYNC.leaves - SYNC.ends:
+        leaves = node.leaves
+        if not self._law.fits(leaves) or not self._law.ends.isdisjoint(leaves):
             return
-        for step in self._relation.steps(node.configuration):
+        for step in self.steps(node.configuration):
             if step.event != "fail" and step.moved:
                 yield self._chosen(node, step)
-        if leaf in ONLINE.split() and leaf != "degraded":
+        failing = [leaf for leaf in leaves if leaf in (*FAILING, *RECOVERING.split())]
+        for leaf in failing:
             for reason in Reason:
                 yield from self._struck(node, leaf, reason)
+        if failing:
             yield from self._given_up(node)
-        if leaf in FAILING and node.reason is not None:
+        if node.reason is not None and not {*FAILING}.isdisjoint(leaves):
             yield Move(node, Plight(node.configuration))
 
     def _chosen(self, node: Plight, step: Step) -> Move:
@@ -165,7 +196,7 @@ class Ordeal:
     def _heeding(self, configuration: Configuration, strategy: Strategy) -> Iterator[Step]:
         """The steps of `fail` in which the guards of advice say what `strategy` makes them say."""
         told = ADVICE.get(strategy)
-        for step in self._relation.steps(configuration):
+        for step in self.steps(configuration):
             advice = [(name, answer) for name, answer in step.answers if name in _ADVISED]
             if step.event == "fail" and all(answer == (name == told) for name, answer in advice):
                 yield step

@@ -23,8 +23,10 @@ from typing import Any
 import attrs
 
 from phasegate.statecharts.chart import Chart
-from phasegate.statecharts.law import PHASES, RECOVERING, SYNC
-from phasegate.statecharts.ordeal import FAILING, Move, Ordeal, Plight
+from phasegate.statecharts.interleaved import InterleavedChart
+from phasegate.statecharts.law import PHASES, RECOVERING, SYNC, Law
+from phasegate.statecharts.law_interleaved import INTERLEAVED
+from phasegate.statecharts.ordeal import FAILING, LEAVES, Move, Ordeal, Plight
 from phasegate.statecharts.policy import POLICY, REMEDIES, Reason, Rule, Strategy
 from phasegate.statecharts.relation import Configuration, Step
 from phasegate.statecharts.sync import SyncChart
@@ -70,11 +72,12 @@ def verify_policy(
     chart: type[Chart[Any]] = SyncChart,
     policy: Sequence[Rule] = POLICY,
     remedies: Mapping[Reason, str] = REMEDIES,
+    law: Law = SYNC,
 ) -> PolicyReport:
     """Explore chart and policy under every setting of the configuration switches, and compare with the promises."""
     started = perf_counter()
-    settings = [dict(zip(SYNC.switches, on, strict=True)) for on in product((True, False), repeat=len(SYNC.switches))]
-    trials = [_Trial(Ordeal(chart, policy, setting)) for setting in settings]
+    settings = [dict(zip(law.switches, on, strict=True)) for on in product((True, False), repeat=len(law.switches))]
+    trials = [_Trial(Ordeal(chart, policy, setting, law), law) for setting in settings]
     found: dict[str, Violation] = {}
     for violation in (*_violations(trials), *_unused(trials, policy), *_without_remedy(remedies)):
         found.setdefault(violation.text, violation)
@@ -88,6 +91,11 @@ def verify_policy(
     )
 
 
+def verify_interleaved() -> PolicyReport:
+    """The same of the other chart that a client runs."""
+    return verify_policy(InterleavedChart, law=INTERLEAVED)
+
+
 class _Trial:
     """One ordeal before the promises.
 
@@ -95,8 +103,9 @@ class _Trial:
     from each configuration from which every way leads there.
     """
 
-    def __init__(self, ordeal: Ordeal) -> None:
+    def __init__(self, ordeal: Ordeal, law: Law) -> None:
         self.ordeal = ordeal
+        self._law = law
         self.way_back: dict[Configuration, int] = {}
         self.tolerated: dict[Reason, int] = {}
         self._endless: list[Violation] = []
@@ -112,7 +121,7 @@ class _Trial:
             for promise, text in _broken_by(move):
                 yield Violation(promise, text, self.ordeal.story(move.source, move))
         for node in self.ordeal.nodes:
-            if node.configuration not in self.way_back and node.leaf not in SYNC.ends:
+            if node.configuration not in self.way_back and self._law.ends.isdisjoint(node.leaves):
                 text = f"from {node.leaf} not every way leads to synced when the failure has ended"
                 yield Violation(ENDED, text, self.ordeal.story(node))
         yield from self._endless
@@ -120,7 +129,7 @@ class _Trial:
     def _measure_ways_back(self) -> None:
         """Beginning at `synced`: a configuration is settled when all its ways on lead to settled ones."""
         ways = {node.configuration: self._ways_on(node) for node in self.ordeal.nodes}
-        self.way_back = {configuration: 0 for configuration in ways if SYNC.goal in configuration}
+        self.way_back = {configuration: 0 for configuration in ways if self._law.goal in configuration}
         grown = True
         while grown:
             grown = False
@@ -131,7 +140,13 @@ class _Trial:
 
     def _ways_on(self, node: Plight) -> list[Configuration]:
         steps = self.ordeal.steps(node.configuration)
-        return [step.target for step in steps if step.event in SYNC.onward and step.moved and _all_well(step)]
+        well = [step for step in steps if step.event in self._law.onward and step.moved and self._all_well(step)]
+        return [step.target for step in well]
+
+    def _all_well(self, step: Step) -> bool:
+        """Whether the guards that are no switches answered as they do when no failure is left."""
+        free = [(name, answer) for name, answer in step.answers if name not in self._law.switches]
+        return all(answer == (name not in self._law.bad_news) for name, answer in free)
 
     def _measure_patience(self, reason: Reason) -> None:
         """Follow the stories in which `reason` strikes alone and nothing gets stored, up to `degraded`."""
@@ -155,7 +170,7 @@ class _Trial:
 def _broken_by(move: Move) -> Iterator[tuple[str, str]]:
     if move.step is None:
         return
-    entered = SYNC.leaves.intersection(move.step.entered)
+    entered = LEAVES.intersection(move.step.entered)
     source, target = move.source.leaf, move.target.leaf
     if move.step.event in ("fail", "recover"):
         for leaf in sorted(entered & NEVER_BY_FAILING):
@@ -168,11 +183,6 @@ def _broken_by(move: Move) -> Iterator[tuple[str, str]]:
         )
     if move.struck and source in RECOVERING.split() and entered != {"degraded"}:
         yield ANSWERED, f"a failure in {source} leads to {target if move.step.moved else 'nothing'}, not to degraded"
-
-
-def _all_well(step: Step) -> bool:
-    """Whether the guards that are no switches answered as they do when no failure is left."""
-    return all(answer == (name not in SYNC.bad_news) for name, answer in step.answers if name not in SYNC.switches)
 
 
 def _violations(trials: Iterable[_Trial]) -> Iterator[Violation]:

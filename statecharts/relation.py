@@ -27,7 +27,7 @@ from phasegate.statecharts.law import Answers
 Configuration = frozenset[str]
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Step:
     """One event taken (or refused) in one configuration, with what was asked, left, entered and begun on the way."""
 
@@ -101,7 +101,7 @@ class Relation:
         self._machine = chart(self._world)
         self._known: dict[Configuration, tuple[Step, ...]] = {}
         self.initial: Configuration = frozenset(self._machine.configuration_values)
-        self.begins_with: tuple[str, ...] = tuple(self._world.actions)
+        self.begins_with = self._canonical([], [], self._world.actions)[2]
 
     def steps(self, source: Configuration) -> tuple[Step, ...]:
         """Every event of the chart, under every valuation of the guards that it asks."""
@@ -122,7 +122,7 @@ class Relation:
         """Where a chart made anew begins while another one is in `source`, and the actions that it asks for then."""
         self._send(source, self.anatomy.events[0], ())
         world = type(self._world)(self._world.switches)
-        return frozenset(self._chart(world).configuration_values), tuple(world.actions)
+        return frozenset(self._chart(world).configuration_values), self._canonical([], [], world.actions)[2]
 
     def _send(self, source: Configuration, event: str, tape: tuple[bool, ...]) -> Step:
         world = self._world
@@ -132,9 +132,17 @@ class Relation:
         world.rewind(tape)
         with suppress(TransitionNotAllowed):  # a refusal is an answer: the step shows whether it changed anything
             self._machine.send(event)
-        target = frozenset(self._machine.configuration_values)
-        answers, left, entered = tuple(world.answers.items()), tuple(world.left), tuple(world.entered)
-        return Step(source, event, answers, target, left, entered, tuple(world.actions))
+        target, answers = frozenset(self._machine.configuration_values), tuple(world.answers.items())
+        return Step(source, event, answers, target, *self._canonical(world.left, world.entered, world.actions))
+
+    def _canonical(
+        self, left: list[str], entered: list[str], actions: list[str]
+    ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+        """As they came; in a chart with regions, between which there is no order that means anything, in order."""
+        if self.anatomy.parallel:
+            left = sorted(left, key=self._order.index, reverse=True)
+            entered, actions = sorted(entered, key=self._order.index), sorted(actions)
+        return tuple(left), tuple(entered), tuple(actions)
 
 
 def _world_for(anatomy: Anatomy, switches: Mapping[str, bool]) -> World:

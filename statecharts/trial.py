@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Sequence, Set
 
 from phasegate.statecharts.law import Clause, Response
+from phasegate.statecharts.lines import Lines, Said
 from phasegate.statecharts.relation import Configuration, Step
 from phasegate.statecharts.violation import Violation
 from phasegate.statecharts.walk import Edge, Node, Walk, said
 
 Finding = tuple[Clause, str]
+Judgement = tuple[Edge, tuple[Finding, ...], tuple[Response, ...]]
+"""An edge, kept so that its identity stays its own; what speaks against it; the lines of the law that are about it."""
 
 
 class Trial:
-    """One walk before its law. `used` collects the response lines of the law that the walk has met."""
+    """One walk before its law. `used` collects the response lines of the law that the walk has met.
 
-    def __init__(self, walk: Walk) -> None:
+    Args:
+        walk: not explored yet.
+        shared: judgements made before of edges (by their identity), under the same law and setting.
+    """
+
+    def __init__(self, walk: Walk, shared: dict[int, Judgement] | None = None) -> None:
         self.walk = walk
+        self._shared = {} if shared is None else shared
         self.law = walk.law
         self.used: set[Response] = set()
-        self._lines = {(line.leaf, line.event, line.answers): line for line in self.law.responses}
-        self._answered = {(line.leaf, line.event) for line in self.law.responses}
+        self._lines = Lines(self.law)
 
     def violations(self, clauses: Set[Clause]) -> Iterator[Violation]:
         """All that these clauses forbid in this walk, nearest to the start first; explores as it goes."""
@@ -28,7 +36,7 @@ class Trial:
             if clause in clauses:
                 yield Violation(clause, text)
         for edge in self.walk.explore():
-            for clause, text in self._judge(edge, clauses):
+            for clause, text in self._judged(edge):
                 if clause in clauses:
                     yield self._violation(clause, text, self.walk.way(edge.source, edge.step))
         if Clause.REACHABLE in clauses:
@@ -45,20 +53,30 @@ class Trial:
         begin = self.walk.leaf(self.walk.relation.initial)
         if begin != self.law.initial:
             yield Clause.BEGINNING, f"the chart begins in {begin}, not in {self.law.initial}"
-        yield from self._wrong_activity(begin, self.walk.relation.begins_with, "the start")
+        yield from self._wrong_activity([begin], self.walk.relation.begins_with, "the start")
 
-    def _judge(self, edge: Edge, clauses: Set[Clause]) -> Iterator[Finding]:
+    def _judged(self, edge: Edge) -> tuple[Finding, ...]:
+        """All that speaks against an edge; the lines that are about it count as used."""
+        if id(edge) not in self._shared:
+            about = self._lines.about(self.walk.active(edge.step.source), edge.step.event, edge.step.answers)
+            self._shared[id(edge)] = edge, tuple(self._judge(edge, about)), about.lines
+        _, findings, lines = self._shared[id(edge)]
+        self.used.update(lines)
+        return findings
+
+    def _judge(self, edge: Edge, about: Said) -> Iterator[Finding]:
         yield from self._ill_formed(edge.step)
-        for leaf in sorted(self.law.leaves.intersection(edge.step.entered)):
+        entered = sorted(self.law.leaves.intersection(edge.step.entered))
+        for leaf in entered:
             yield from self._wrong_entry(leaf, edge)
-            yield from self._wrong_activity(leaf, edge.step.actions, edge.step.event)
+        if entered:
+            yield from self._wrong_activity(entered, edge.step.actions, edge.step.event)
         yield from self._wrong_meaning(edge.step)
-        if Clause.RESPONSE in clauses:
-            yield from self._wrong_response(edge.step)
+        yield from self._wrong_response(edge.step, about)
 
     def _ill_formed(self, step: Step) -> Iterator[Finding]:
-        leaf = self.walk.leaf(step.target)
-        if leaf not in self.law.leaves or step.target != frozenset(self.walk.relation.anatomy.path(leaf)):
+        active = self.walk.active(step.target)
+        if not self.law.fits(active) or step.target != self.walk.relation.anatomy.configuration(active):
             text = f"{step.event} in {self.walk.leaf(step.source)} ends in the ill-formed {sorted(step.target)}"
             yield Clause.ONE_LEAF, text
         if doubled := step.source.difference(step.left).intersection(step.entered):
@@ -75,11 +93,12 @@ class Trial:
             if (guard, True) not in edge.step.answers:
                 yield Clause.GUARDED, f"{leaf} is entered without a yes from {guard}"
 
-    def _wrong_activity(self, leaf: str, begun: tuple[str, ...], event: str) -> Iterator[Finding]:
-        runs = self.law.runs.get(leaf)
-        if self.law.runs and begun != ((runs,) if runs else ()):
-            asked = " and ".join(begun) or "nothing"
-            yield Clause.ACTIVITY, f"{leaf} is entered by {event} and asks for {asked}, not for {runs or 'nothing'}"
+    def _wrong_activity(self, entered: Sequence[str], begun: tuple[str, ...], event: str) -> Iterator[Finding]:
+        runs = [self.law.runs[leaf] for leaf in entered if leaf in self.law.runs]
+        if self.law.runs and sorted(begun) != sorted(runs):
+            asked, told = " and ".join(begun) or "nothing", " and ".join(runs) or "nothing"
+            is_entered = f"{' and '.join(entered)} {'is' if len(entered) == 1 else 'are'} entered"
+            yield Clause.ACTIVITY, f"{is_entered} by {event} and asks for {asked}, not for {told}"
 
     def _wrong_meaning(self, step: Step) -> Iterator[Finding]:
         leaf, entered = self.walk.leaf(step.source), self.law.leaves.intersection(step.entered)
@@ -88,16 +107,15 @@ class Trial:
         if step.event in self.law.everywhere and not step.moved:
             yield Clause.EVERYWHERE, f"{step.event} is refused in {leaf}"
 
-    def _wrong_response(self, step: Step) -> Iterator[Finding]:
+    def _wrong_response(self, step: Step, about: Said) -> Iterator[Finding]:
         leaf = self.walk.leaf(step.source)
-        line = self._lines.get((leaf, step.event, step.answers))
-        if line is not None:
-            self.used.add(line)
+        if about.lines:
             entered = [state for state in step.entered if state in self.law.leaves]
-            if entered != ([line.target] if line.target else []) or step.moved != bool(line.target):
-                text = f"{told(line)} enters {' and '.join(entered) or 'nothing'}, not {line.target or 'nothing'}"
+            if sorted(entered) != sorted(about.entered) or step.moved != bool(about.entered):
+                case, wanted = " and ".join(map(told, about.lines)), " and ".join(about.entered)
+                text = f"{case} enters {' and '.join(entered) or 'nothing'}, not {wanted or 'nothing'}"
                 yield Clause.RESPONSE, text
-        elif (leaf, step.event) in self._answered:
+        elif about.known:
             yield (
                 Clause.RESPONSE,
                 f"{step.event} in {leaf} is decided by [{said(step.answers)}], which the law does not know",
@@ -108,14 +126,21 @@ class Trial:
     def _unreached(self) -> Iterator[Violation]:
         reached = {state for node in self.walk.nodes for state in node.configuration}
         for leaf in sorted(self.law.leaves - reached):
-            if self.walk.enabled(leaf):
+            if self.walk.enabled(leaf) and self._has_use(leaf):
                 yield Violation(Clause.REACHABLE, f"{leaf} is never reached")
+
+    def _has_use(self, leaf: str) -> bool:
+        """Whether it has to be reached: no region is entered in a setting in which none has anything to do."""
+        beside = self.law.beside
+        if beside is None or leaf not in beside.leaves:
+            return True
+        return any(self.walk.enabled(other) for other in beside.leaves & self.law.enabled_by.keys())
 
     def _stranded(self) -> Iterator[Violation]:
         leading = self.walk.leading_to(self.law.goal)
         for node in self.walk.nodes:
             leaf = self.walk.leaf(node.configuration)
-            if node not in leading and leaf not in self.law.ends:
+            if node not in leading and self.law.ends.isdisjoint(node.configuration):
                 text = f"from {leaf} there is no way to {self.law.goal}"
                 yield self._violation(Clause.GOAL, text, self.walk.way(node))
 
@@ -136,7 +161,7 @@ class Trial:
             settled |= fresh
             grown = bool(fresh)
         for place, node in nearest.items():
-            if place not in settled and self.walk.leaf(place) not in self.law.ends:
+            if place not in settled and self.law.ends.isdisjoint(place):
                 text = f"from {self.walk.leaf(place)} not every way leads to {self.law.goal}, though nothing is wrong"
                 yield self._violation(Clause.LIVELOCK, text, self.walk.way(node))
 

@@ -15,11 +15,12 @@ from collections.abc import Iterable, Iterator, Mapping
 import attrs
 
 from phasegate.statecharts.law import Answers, Law
+from phasegate.statecharts.places import place
 from phasegate.statecharts.relation import Configuration, Step
 from phasegate.statecharts.table import Steps
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Node:
     """A configuration and the phases proven complete in this walk."""
 
@@ -37,6 +38,9 @@ class Edge:
     target: Node
 
 
+Origin = tuple[Node, int]
+
+
 class Walk:
     """All nodes and edges of one chart under one setting of its switches.
 
@@ -44,13 +48,21 @@ class Walk:
         steps: the transition relation.
         law: names the leaves, the ends, and what proves a phase complete.
         switches: the configuration guards with their answer.
+        shared: edges that were found before, under the same law and setting, by the node and the steps (their
+            identity) that they come from.
     """
 
-    def __init__(self, steps: Steps, law: Law, switches: Mapping[str, bool]) -> None:
+    def __init__(
+        self, steps: Steps, law: Law, switches: Mapping[str, bool], shared: dict[Origin, tuple[Edge, ...]] | None = None
+    ) -> None:
         self.law = law
         self.switches = switches
         self.relation = steps
         self.edges: list[Edge] = []
+        self._edges = {} if shared is None else shared
+        self._named: dict[Configuration, str] = {}
+        self._active: dict[Configuration, tuple[str, ...]] = {}
+        self._order = [leaf for leaf in steps.anatomy.leaves if leaf in law.leaves]
         self._came_by: dict[Node, Edge | None] = {}
 
     def explore(self) -> Iterator[Edge]:
@@ -76,8 +88,23 @@ class Walk:
         return self.switches.get(self.law.enabled_by.get(phase, ""), True)
 
     def leaf(self, configuration: Configuration) -> str:
-        """The active leaf; a phrase that is no leaf's name if there is not exactly one."""
-        return " and ".join(sorted(configuration & self.law.leaves)) or f"no known leaf of {sorted(configuration)}"
+        """The active leaf, or those of all regions; a phrase that names no place if no leaves may be active so."""
+        if configuration not in self._named:
+            active = self.active(configuration)
+            strange = " and ".join(sorted(active)) or f"no known leaf of {sorted(configuration)}"
+            self._named[configuration] = place(active) if self.law.fits(active) else strange
+        return self._named[configuration]
+
+    def active(self, configuration: Configuration) -> tuple[str, ...]:
+        """The active leaves that the law knows, in document order."""
+        if configuration not in self._active:
+            self._active[configuration] = tuple(leaf for leaf in self._order if leaf in configuration)
+        return self._active[configuration]
+
+    def within(self, configuration: Configuration) -> bool:
+        """Whether the active leaves are such as the law lets be active together, and none is an end."""
+        active = self.active(configuration)
+        return self.law.fits(active) and self.law.ends.isdisjoint(active)
 
     def way(self, node: Node, last: Step | None = None) -> tuple[Step, ...]:
         """The steps of a shortest way from the start to `node`, and one step more."""
@@ -111,15 +138,22 @@ class Walk:
         return f"{self.leaf(step.source)}: {step.event}{asked} -> {outcome}"
 
     def _edges_from(self, node: Node) -> Iterator[Edge]:
-        if self.leaf(node.configuration) not in self.law.leaves - self.law.ends:
+        if not self.within(node.configuration):
             return
-        for step in self.relation.steps(node.configuration):
-            proven = node.proven | self._proven_by(step)
-            yield Edge(node, step, proven, Node(step.target, proven if self._goes_on(step) else frozenset()))
+        for group in self.relation.groups(node.configuration):
+            origin = node, id(group)
+            if origin not in self._edges:
+                self._edges[origin] = tuple(self._edge(node, step) for step in group)
+            yield from self._edges[origin]
+
+    def _edge(self, node: Node, step: Step) -> Edge:
+        proven = node.proven | self._proven_by(step)
+        return Edge(node, step, proven, Node(step.target, proven if self._goes_on(step) else frozenset()))
 
     def _proven_by(self, step: Step) -> set[str]:
         asked = dict(step.answers)
-        return {phase for phase in step.left if asked.get(self.law.completed_by.get(phase, ""))}
+        proofs = self.law.completed_by.items()
+        return {phase for phase, guard in proofs if asked.get(guard) and self.law.left_with(phase) in step.left}
 
     def _goes_on(self, step: Step) -> bool:
         """Whether the step keeps the walk's proofs: a leaf that requires nothing begins a new one."""

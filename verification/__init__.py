@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from phasegate.statecharts.explore import Report as Exploration
     from phasegate.statecharts.explore import verify as explore
     from phasegate.statecharts.fingerprint import fingerprint
-    from phasegate.statecharts.law import PEER, SYNC, Clause, Law, Response, respond
+    from phasegate.statecharts.law import PEER, SYNC, Beside, Clause, Law, Response, respond
+    from phasegate.statecharts.law_interleaved import INTERLEAVED
     from phasegate.statecharts.violation import Violation
     from phasegate.verification.machine import EngineMachine
     from phasegate.verification.ready import ChartTests
@@ -43,10 +44,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHARTS",
+    "INTERLEAVED",
     "PEER",
     "SYNC",
     "Anatomy",
     "Arrow",
+    "Beside",
     "Bindings",
     "Box",
     "Campaign",
@@ -95,7 +98,8 @@ _HOMES = {
     "statecharts.diagram": ("Form", "draw", "draw_way"),
     "statecharts.explore": ("Report as Exploration", "verify as explore"),
     "statecharts.fingerprint": ("fingerprint",),
-    "statecharts.law": ("PEER", "SYNC", "Clause", "Law", "Response", "respond"),
+    "statecharts.law": ("PEER", "SYNC", "Beside", "Clause", "Law", "Response", "respond"),
+    "statecharts.law_interleaved": ("INTERLEAVED",),
     "statecharts.violation": ("Violation",),
     "verification.machine": ("EngineMachine",),
     "verification.ready": ("ChartTests",),

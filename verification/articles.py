@@ -14,6 +14,8 @@ from enum import StrEnum
 import attrs
 
 from phasegate.statecharts.law import Answers, Law
+from phasegate.statecharts.lines import Lines
+from phasegate.statecharts.places import leaves_of, place
 from phasegate.statecharts.walk import said
 from phasegate.verification.moves import Move, Moves, heard_in_all
 from phasegate.verification.recorded import Recorded
@@ -55,13 +57,17 @@ class Judge:
         self._law = law
         self._moves = moves
         self._names = law.switches
-        self._lines = {(line.leaf, line.event, line.answers): line.target for line in law.responses}
-        self._ways = {(line.leaf, line.event, line.target) for line in law.responses}
-        self._answered = {(line.leaf, line.event) for line in law.responses}
+        self._lines = Lines(law)
         self.proven: set[str] | None = set()
         self.switches: dict[str, bool] = {}
         self.sure = True
         """Whether the last step could be judged wholly."""
+
+    def under(self, law: Law, moves: Moves) -> Judge:
+        """Another judge, by another law, who knows what this one knows."""
+        judge = Judge(law, moves)
+        judge.proven, judge.switches = self.proven, self.switches
+        return judge
 
     def begin(self) -> None:
         """The program begins: nothing is proven, any configuration may be chosen."""
@@ -74,10 +80,10 @@ class Judge:
     def judge(self, row: Recorded) -> list[tuple[Article, str]]:
         """All that speaks against a step, article by article."""
         self.sure = True
-        strange = sorted({row.source, row.target} - self._moves.leaves)
+        strange = self._strange(row.source) or self._strange(row.target)
         if strange or row.event not in self._moves.events:
             self.forget()
-            what = f"no state {strange[0]}" if strange else f"no event {row.event}"
+            what = f"no state {strange}" if strange else f"no event {row.event}"
             return [(Article.CHART, f"the chart has {what}")]
         heard: Mapping[str, bool]
         if (holding := row.holding) is None:
@@ -88,25 +94,34 @@ class Judge:
             charges, heard = self._by_answers(row, move), move.heard
         return [*charges, *self._enabling(row, heard), *self._guarded(row, heard), *self._ordering(row, heard)]
 
+    def _strange(self, place: str) -> str:
+        """What is no place of the chart: a leaf that it does not have, or leaves that are never active together."""
+        leaves = leaves_of(place)
+        unknown = sorted({*leaves} - self._moves.leaves)
+        return unknown[0] if unknown else "" if self._law.fits(leaves) else place
+
     # -- where the step leads ------------------------------------------------------------------------------------
 
     def _by_answers(self, row: Recorded, move: Move) -> Charges:
         case = _case(row, move.answers)
         if move.target != row.target:
             yield Article.CHART, f"{case} {_outcome(move.target)}, it does not lead to {row.target}"
-        line = row.source, row.event, move.answers
-        if (row.source, row.event) not in self._answered:
+        source, target = leaves_of(row.source), leaves_of(row.target)
+        about = self._lines.about(source, row.event, move.answers)
+        if not self._lines.answered(source, row.event):
             yield Article.RESPONSE, f"no line of the law allows {case}"
-        elif line not in self._lines:
+        elif not about.lines:
             yield Article.RESPONSE, f"the law does not know {case}"
-        elif self._lines[line] != row.target:
-            yield Article.RESPONSE, f"by the law {case} {_outcome(self._lines[line])}, not to {row.target}"
+        elif (lawful := self._law.after(source, about.entered)) != target:
+            led = None if lawful is None else place(lawful)
+            yield Article.RESPONSE, f"by the law {case} {_outcome(led)}, not to {row.target}"
 
     def _by_some_answers(self, row: Recorded, candidates: tuple[Move, ...]) -> Charges:
         case = _case(row, ())
         if not candidates:
             yield Article.CHART, f"{case} never leads to {row.target}, whatever the guards say"
-        if (row.source, row.event, row.target) not in self._ways:
+        source, target = leaves_of(row.source), leaves_of(row.target)
+        if not self._law.may_lead(source, target, self._lines.leading(source, row.event)):
             yield Article.RESPONSE, f"no line of the law leads by {case} to {row.target}"
 
     # -- what the law demands of the leaf that is entered --------------------------------------------------------
@@ -119,33 +134,52 @@ class Judge:
                 if self.switches.get(name, answer) is not answer:
                     yield Article.ENABLING, f"{name} was turned {'on' if answer else 'off'} without a restart"
                 self.switches[name] = answer
-        switch = self._law.enabled_by.get(row.target, "")
-        if self.switches.get(switch) is False:
-            yield Article.ENABLING, f"{row.target} is entered although {switch} is off"
+        for leaf in _entered(row):
+            switch = self._law.enabled_by.get(leaf, "")
+            if self.switches.get(switch) is False:
+                yield Article.ENABLING, f"{leaf} is entered although {switch} is off"
 
     def _guarded(self, row: Recorded, heard: Mapping[str, bool]) -> Charges:
-        for guard in self._law.guarded.get(row.target, ()):
-            if not heard.get(guard):
-                yield Article.GUARDED, f"{row.target} is entered without a yes from {guard}"
+        for leaf in _entered(row):
+            for guard in self._law.guarded.get(leaf, ()):
+                if not heard.get(guard):
+                    yield Article.GUARDED, f"{leaf} is entered without a yes from {guard}"
 
     def _ordering(self, row: Recorded, heard: Mapping[str, bool]) -> Charges:
-        required = self._law.requires.get(row.target)
-        if not required:
+        entered = _entered(row)
+        if not all(self._law.requires.get(leaf) for leaf in entered):
             self.proven = set()
         elif self.proven is None:
             self.sure = False
         else:
-            if heard.get(self._law.completed_by.get(row.source, "")):
-                self.proven.add(row.source)
-            for phase in required:
-                if phase not in self.proven and self._enabled(phase):
-                    yield Article.ORDERING, f"{row.target} is entered before {phase} is proven complete"
-                    self.proven.add(phase)  # told once a walk
+            left = self._left(row)
+            self.proven.update(
+                phase for phase, guard in self._law.completed_by.items()
+                if heard.get(guard) and self._law.left_with(phase) in left
+            )  # fmt: skip
+            for leaf in entered:
+                for phase in self._law.requires[leaf]:
+                    if phase not in self.proven and self._enabled(phase):
+                        yield Article.ORDERING, f"{leaf} is entered before {phase} is proven complete"
+                        self.proven.add(phase)  # told once a walk
+
+    def _left(self, row: Recorded) -> set[str]:
+        """The leaves that are left, and what holds regions if it is."""
+        source, target, beside = leaves_of(row.source), leaves_of(row.target), self._law.beside
+        left = set(source) if len(target) == 1 else set(source) - set(target)
+        out = beside is not None and not beside.leaves.isdisjoint(source) and beside.leaves.isdisjoint(target)
+        return left | ({beside.state} if beside is not None and out else set())
 
     def _enabled(self, phase: str) -> bool:
         """Whether a phase is known to be enabled."""
         switch = self._law.enabled_by.get(phase)
         return switch is None or self.switches.get(switch, False)
+
+
+def _entered(row: Recorded) -> tuple[str, ...]:
+    """The leaves that are entered: of regions those that were not active before."""
+    source, target = leaves_of(row.source), leaves_of(row.target)
+    return target if len(target) == 1 else tuple(leaf for leaf in target if leaf not in source)
 
 
 def _case(row: Recorded, answers: Answers) -> str:

@@ -20,6 +20,8 @@ from typing import Any
 
 import attrs
 
+from phasegate.statecharts.places import leaves_of
+
 Facts = Mapping[str, Any]
 
 
@@ -67,6 +69,32 @@ LEAVING: Mapping[str, tuple[Claim, ...]] = {
 ENTERING: Mapping[str, tuple[Claim, ...]] = {"synced": (QUIET, SOUND), "degraded": (QUIET, DOUBTED)}
 """What holds when these are entered by `advance`, beside `ENABLED`."""
 
+
+def _quiet(phase: str) -> Claim:
+    return Claim(
+        f"no request of {phase} is outstanding", ("under_way",), lambda facts: facts["under_way"].get(phase, 0) == 0
+    )
+
+
+FILTERS_FED = Claim(
+    "a filter header is stored without its filter, or an item is not matched to the filters",
+    ("filters", "filter_headers", "matched"),
+    lambda facts: facts["filters"] < facts["filter_headers"] or facts["matched"] < facts["filters"],
+)
+FILTERS_DONE = Claim(
+    "each stored filter header has its filter, and all is matched to these",
+    FILTERS_FED.keys,
+    lambda facts: not FILTERS_FED.holds(facts),
+)
+BLOCKS_FED = Claim(
+    "a matched block is left, and no item waits for filters below it",
+    ("pending_blocks", "matched", "filters"),
+    lambda facts: facts["pending_blocks"] > 0 and facts["matched"] >= facts["filters"],
+)
+BLOCKS_DONE = Claim(
+    "no matched block is left that could be searched", BLOCKS_FED.keys, lambda facts: not BLOCKS_FED.holds(facts)
+)
+
 ENABLED: Mapping[str, tuple[Claim, ...]] = {
     "mn_enabled": (LIST,),
     "filters_enabled": (FILTER_HEADERS, FILTERS, MATCHED, SEARCHED),
@@ -96,6 +124,44 @@ ANSWERED_NO: Mapping[str, tuple[Claim, ...]] = {"work_left": (NO_HINT,), "sound"
 DECIDED = ("filters_complete", "blocks_complete", "peer_ready", "wait_advised", "retry_advised", "restart_advised",
            "switch_advised")  # fmt: skip
 """Guards that say yes whenever what a yes needs holds."""
+
+
+@attrs.frozen
+class Table:
+    """What has to hold, for one chart: the parts are those above, for its leaves and its guards."""
+
+    leaving: Mapping[str, tuple[Claim, ...]]
+    entering: Mapping[str, tuple[Claim, ...]]
+    answered_yes: Mapping[str, tuple[Claim, ...]]
+    decided: tuple[str, ...]
+
+
+_OF_WHOLE_PHASES = ("filters_complete", "blocks_complete")
+"""Guards that only the sequential chart asks."""
+SEQUENTIAL = Table(LEAVING, ENTERING, ANSWERED_YES, DECIDED)
+INTERLEAVED = Table(
+    {
+        "headers": LEAVING["headers"],
+        "mnlist": (LIST, _quiet("mnlist")),
+        "cfheaders": (FILTER_HEADERS, _quiet("cfheaders")),
+        "filters": (FILTERS_DONE,),
+        "blocks": (BLOCKS_DONE,),
+    },
+    {**ENTERING, "filters": (FILTERS_FED,), "blocks": (BLOCKS_FED,)},
+    {
+        **{guard: claims for guard, claims in ANSWERED_YES.items() if guard not in _OF_WHOLE_PHASES},
+        "mnlist_complete": (LIST, _quiet("mnlist")),
+        "cfheaders_complete": (FILTER_HEADERS, _quiet("cfheaders")),
+        "filters_fed": (FILTERS_FED,),
+        "blocks_fed": (BLOCKS_FED,),
+        "regions_complete": (),
+    },
+    ("filters_fed", "blocks_fed", *(guard for guard in DECIDED if guard not in _OF_WHOLE_PHASES)),
+)
+"""Where phases run beside each other: the requests are told by phase, which is how such facts are known."""
+
+ALL_ENABLED = ("all_enabled_complete", "regions_complete")
+"""Guards whose yes needs all of `ENABLED` that is on."""
 
 WATERMARKS: Mapping[str, frozenset[str]] = {
     "tip": frozenset({"headers"}),
@@ -142,31 +208,38 @@ def examine(
     """Hold the facts of one step against the table.
 
     Args:
-        source: the leaf that was left.
+        source: the place that was left.
         event: of the chart.
-        target: the leaf that was entered.
+        target: the place that was entered.
         facts: what was recorded, known keys of the right kinds.
         holding: the guards that said yes; None if that was not recorded.
         enabled: the switches known to be on.
     """
-    search = _Search(facts)
+    search, table = _Search(facts), INTERLEAVED if "under_way" in facts else SEQUENTIAL
+    before, after = leaves_of(source), leaves_of(target)
     if event == "advance":
-        search.demand(f"{source} is left", LEAVING.get(source, ()))
-        if target in ENTERING:
-            search.demand(f"{target} is entered", [*ENTERING[target], *_enabled(enabled)])
+        alone = len(after) == 1  # then everything is left, and be it entered again
+        for leaf in before:
+            if alone or leaf not in after:
+                search.demand(f"{leaf} is left", table.leaving.get(leaf, ()))
+        for leaf in after:
+            if alone or leaf not in before:
+                search.demand(f"{leaf} is entered", table.entering.get(leaf, ()))
+                search.demand(f"{leaf} is entered", _enabled(enabled) if leaf in ENTERING else ())
     if holding is not None:
-        _examine_answers(search, holding)
+        _examine_answers(search, holding, table)
     return Finding(tuple(dict.fromkeys(search.against)), search.whole)
 
 
-def _examine_answers(search: _Search, holding: frozenset[str]) -> None:
-    for guard, claims in ANSWERED_YES.items():
+def _examine_answers(search: _Search, holding: frozenset[str], table: Table) -> None:
+    for guard, claims in table.answered_yes.items():
         if guard in holding:
             search.demand(f"{guard} said yes", claims)
-        elif guard in DECIDED and all(search.holds(claim) for claim in claims):
+        elif guard in table.decided and all(search.holds(claim) for claim in claims):
             search.against.append(f"{guard} said no, but: {' and '.join(claim.text for claim in claims)}")
-    if "all_enabled_complete" in holding:
-        search.demand("all_enabled_complete said yes", _enabled(holding))
+    for guard in ALL_ENABLED:
+        if guard in holding:
+            search.demand(f"{guard} said yes", _enabled(holding))
     for guard, claims in ANSWERED_NO.items():
         if guard not in holding:
             search.demand(f"{guard} said no", claims)
@@ -185,7 +258,7 @@ def moved_back(source: str, event: str, before: Facts, facts: Facts) -> tuple[st
     against = [
         f"{name} fell from {before[name]} to {facts[name]} in {source}"
         for name, phases in WATERMARKS.items()
-        if source not in phases and _fell(before.get(name), facts.get(name))
+        if phases.isdisjoint(leaves_of(source)) and _fell(before.get(name), facts.get(name))
     ]
     known = "tip_hash" in before and "tip_hash" in facts
     if source != "headers" and known and before["tip_hash"] != facts["tip_hash"]:

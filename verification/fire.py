@@ -16,7 +16,7 @@ from phasegate.verification.scripted import BrokenPromise
 
 STEPS = 40
 """Things that happen in one example at most."""
-EVENTS = {"sync": ("fail", "crash"), "peer": ("lost", None)}
+EVENTS = {"sync": ("fail", "crash"), "interleaved": ("fail", "crash"), "peer": ("lost", None)}
 """What a failure and a bug of an activity stand for, by chart."""
 
 

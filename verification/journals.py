@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 
 import attrs
 
+from phasegate.statecharts.catalogue import is_sync
 from phasegate.verification.recorded import (
     HASH,
     LONGEST_LINE,
@@ -104,7 +105,8 @@ class Journal:
         checked(fields, _HEADER, where)
         header = Header(*(fields[key] for key in ("chart", "fingerprint", "version", "network", "first_row")))
         first = self.headers[0] if self.headers else header
-        if (header.chart, header.network) != (first.chart, first.network):
+        alike = header.chart == first.chart or (is_sync(header.chart) and is_sync(first.chart))
+        if not alike or header.network != first.network:
             raise NotAJournal(f"{where} begins another journal, of chart {header.chart} on {header.network!r}")
         self.headers.append(header)
 

@@ -26,6 +26,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from phasegate.engine.interpreter import Interpreter
 from phasegate.statecharts.anatomy import read
 from phasegate.statecharts.catalogue import CHARTS, Ruled
+from phasegate.statecharts.lines import Lines
 from phasegate.verification.recorded import Recorded
 from phasegate.verification.replay import Article, replay
 from phasegate.verification.scripted import (
@@ -197,17 +198,18 @@ class EngineMachine(RuleBasedStateMachine):
 
     def _look_at_activity(self) -> None:
         """Whoever runs belongs to the state; and what the law says runs does, unless an earlier act is ending."""
-        leaf, running = self._engine.leaf, self._troupe.running
-        wanted = self.ruled.law.runs.get(leaf)
-        clings = any(act.cancelled for act in running)
-        if not clings and [act.state for act in running] != ([leaf] if wanted else []):
-            waits = wanted and self._troupe.acts and self._troupe.acts[-1].ended and self._is_resting(leaf)
-            if not waits:
-                raise BrokenPromise(IDLE, f"{[act.state for act in running]} run in {leaf}")
+        running = [act.state for act in self._troupe.running]
+        if any(act.cancelled for act in self._troupe.running):
+            return
+        wanted = [leaf for leaf in self._engine.leaves if leaf in self.ruled.law.runs]
+        idle = [leaf for leaf in wanted if leaf not in running]
+        if sorted([*running, *idle]) != sorted(wanted) or not all(map(self._is_resting, idle)):
+            raise BrokenPromise(IDLE, f"{running} run in {self._engine.leaf}")
 
     def _is_resting(self, leaf: str) -> bool:
-        """Whether the last activity's return means nothing, so that nobody starts it again."""
-        return self.ruled.law.runs[leaf] not in self.ruled.law.returns
+        """Whether its last activity returned, and that means nothing, so that nobody starts it again."""
+        acts = [act for act in self._troupe.acts if act.state == leaf]
+        return bool(acts) and acts[-1].ended and self.ruled.law.runs[leaf] not in self.ruled.law.returns
 
     def _look_at_fall(self) -> None:
         """The engine went down: only errors that the chart has no event for may do that, and all have to be seen."""
@@ -297,13 +299,13 @@ class EngineMachine(RuleBasedStateMachine):
 
     def _fitting(self) -> list[str]:
         """The events that the law has something to say about in this state, but for those that end everything."""
-        leaf = self._engine.leaf
-        return sorted({line.event for line in self.ruled.law.responses if line.leaf == leaf}.intersection(self._gentle))
+        lines = Lines(self.ruled.law)
+        return sorted(event for event in self._gentle if lines.answered(self._engine.leaves, event))
 
     def _leading_back(self) -> list[str]:
         """The events that may lead from this state into itself."""
-        leaf = self._engine.leaf
-        return sorted({line.event for line in self.ruled.law.responses if line.leaf == line.target == leaf})
+        leaves = self._engine.leaves
+        return sorted({line.event for line in self.ruled.law.responses if line.leaf == line.target in leaves})
 
     def _record(self) -> None:
         """Take over what was reported since, as rows of a journal."""

@@ -1,6 +1,6 @@
-"""What the real chart does, looked up by what a journal says: state, event, and the guards that said yes.
+"""What the real chart does, looked up by what a journal says: place, event, and the guards that said yes.
 
-The library itself is asked, once for each state, under every valuation of the guards (`statecharts.relation`); the
+The library itself is asked, once for each place, under every valuation of the guards (`statecharts.relation`); the
 answers are kept as long as the chart is in use. So a row of a journal costs a look-up, and what it is held against is
 still the very object that runs.
 """
@@ -17,12 +17,13 @@ from phasegate.statecharts.anatomy import Anatomy, read
 from phasegate.statecharts.chart import Chart
 from phasegate.statecharts.fingerprint import fingerprint
 from phasegate.statecharts.law import Answers
+from phasegate.statecharts.places import leaves_of, place
 from phasegate.statecharts.relation import Relation, Step
 
 
 @attrs.frozen
 class Move:
-    """What an event does in a leaf after these answers: it enters the leaf `target`, or is refused if that is None."""
+    """What an event does in a place after these answers: it leads to the place `target`, or is refused if None."""
 
     answers: Answers
     target: str | None
@@ -47,28 +48,29 @@ class Moves:
         self._anatomy: Anatomy = read(chart)
         self._relation = Relation(chart, {})  # no switches: every guard is answered both ways
         self.fingerprint = fingerprint(chart)
-        self.leaves = frozenset(leaf.id for box in self._anatomy.boxes for leaf in box.leaves)
+        self.leaves = frozenset(self._anatomy.leaves)
         self.events = frozenset(self._anatomy.events)
         self._known: dict[str, dict[str, tuple[Move, ...]]] = {}
 
     def taken(self, source: str, event: str, holding: frozenset[str]) -> Move:
-        """The move on `event` in the leaf `source` when exactly the guards in `holding` say yes."""
+        """The move on `event` in the place `source` when exactly the guards in `holding` say yes."""
         return next(move for move in self._of(source)[event] if move.agrees(holding))
 
     def leading(self, source: str, event: str, target: str) -> tuple[Move, ...]:
-        """The moves on `event` that lead from the leaf `source` to the leaf `target`, whatever the guards say."""
+        """The moves on `event` that lead from the place `source` to the place `target`, whatever the guards say."""
         return tuple(move for move in self._of(source)[event] if move.target == target)
 
     def _of(self, source: str) -> dict[str, tuple[Move, ...]]:
         if source not in self._known:
             found: dict[str, list[Move]] = {event: [] for event in self.events}
-            for step in self._relation.steps(frozenset(self._anatomy.path(source))):
+            for step in self._relation.steps(self._anatomy.configuration(leaves_of(source))):
                 found[step.event].append(self._move(step))
             self._known[source] = {event: tuple(moves) for event, moves in found.items()}
         return self._known[source]
 
     def _move(self, step: Step) -> Move:
-        target = next(iter(self.leaves & step.target)) if step.moved else None
+        active = [leaf for leaf in self._anatomy.leaves if leaf in step.target]
+        target = place(active) if step.moved else None
         return Move(step.answers, target, dict(step.answers))
 
 

@@ -15,10 +15,13 @@ from typing import Any, NoReturn, Self
 import attrs
 
 from phasegate.engine.journal import told_missing
+from phasegate.statecharts.places import leaves_of
 from phasegate.store import JournalRow
 
 LONGEST_LINE = 1 << 20
 """Bytes of a line of a journal."""
+MOST_REGIONS = 16
+"""Leaves that may be active together."""
 MOST_NAMES = 256
 """Names in a list, and keys in the facts."""
 END_OF_TIME = 253_402_300_800
@@ -43,6 +46,10 @@ def _is_name(value: Any) -> bool:
     return isinstance(value, str) and _NAME.fullmatch(value) is not None
 
 
+def _is_place(value: Any) -> bool:
+    return isinstance(value, str) and len(leaves := leaves_of(value)) <= MOST_REGIONS and all(map(_is_name, leaves))
+
+
 def _are_names(value: Any) -> bool:
     return isinstance(value, list) and len(value) <= MOST_NAMES and all(map(_is_name, value))
 
@@ -60,7 +67,12 @@ TEXT: Kind = (lambda value: isinstance(value, str)), "a text"
 TEXT_OR_NONE: Kind = (lambda value: value is None or isinstance(value, str)), "a text or null"
 HASH: Kind = (lambda value: isinstance(value, str) and _HASH.fullmatch(value) is not None), "a hash of 64 hex digits"
 NAME: Kind = _is_name, "a name"
+PLACE: Kind = _is_place, "a name, or several joined by +"
 NAMES: Kind = _are_names, "a list of names"
+COUNTS: Kind = (
+    (lambda value: isinstance(value, dict) and len(value) <= MOST_NAMES and all(map(COUNT[0], value.values()))),
+    "an object of counts",
+)
 TIME: Kind = _is_time, "a time in seconds from 1970 to the year 9999"
 FACTS: Kind = (
     (lambda value: isinstance(value, dict) and len(value) <= MOST_NAMES),
@@ -68,12 +80,13 @@ FACTS: Kind = (
 )
 
 _ROW: Mapping[str, Kind] = {
-    "row_id": ROW_ID, "time": TIME, "from": NAME, "to": NAME, "trigger": NAME, "reason": TEXT, "facts": FACTS,
+    "row_id": ROW_ID, "time": TIME, "from": PLACE, "to": PLACE, "trigger": NAME, "reason": TEXT, "facts": FACTS,
 }  # fmt: skip
 _FACTS: Mapping[str, Kind] = {
     "tip": INTEGER, "tip_hash": HASH, "masternodes": HEIGHT_OR_NONE, "filter_headers": INTEGER, "filters": INTEGER,
     "matched": INTEGER, "pending_blocks": COUNT, "ready_peers": COUNT, "agreed": BOOLEAN, "outstanding": COUNT,
     "tip_hint": BOOLEAN, "misgiving": TEXT, "advice": TEXT_OR_NONE, "mn_floor": COUNT, "holding": NAMES,
+    "under_way": COUNTS,
 }  # fmt: skip
 
 
@@ -84,8 +97,8 @@ class Recorded:
     Args:
         row_id: the id of the row; ids grow by one.
         time: seconds since 1970.
-        source: the leaf that was left.
-        target: the leaf that was entered.
+        source: the leaf that was left; with regions the leaves of all, before the step (`statecharts.places`).
+        target: the leaf that was entered; with regions the leaves of all, after it.
         event: of the chart.
         reason: why, in words that may be anybody's.
         facts: what the guards saw; of an earlier version perhaps without `holding`.

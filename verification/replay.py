@@ -14,7 +14,8 @@ network, store or clock. Four things are judged of a step, and three of its plac
 
 What cannot be known is not judged, and is counted: after lost rows, and in a journal whose beginning was trimmed away,
 what is proven is unknown until a walk begins. Rows of an earlier version have no `holding`; then it is enough if some
-answers lead there, and what all of these answers have in common is taken as heard.
+answers lead there, and what all of these answers have in common is taken as heard. A client runs one of two charts, and
+may run the other the next time; each run is judged by its own.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from typing import Any
 
 import attrs
 
-from phasegate.statecharts.catalogue import Ruled
+from phasegate.statecharts.catalogue import Ruled, is_sync, other_of
+from phasegate.statecharts.law import Law
+from phasegate.statecharts.places import leaves_of
 from phasegate.verification.articles import Article, Breach, Judge
 from phasegate.verification.evidence import examine, moved_back
 from phasegate.verification.moves import moves_of
@@ -111,7 +114,7 @@ class _Trial:
     """Hears the rows of one journal, one after the other."""
 
     def __init__(self, ruled: Ruled, *, complete: bool, first_row: int | None) -> None:
-        self._law = ruled.law
+        self._ruled = self._first = ruled
         self._judge = Judge(ruled.law, moves_of(ruled.chart))
         self._complete = complete
         self._expected = first_row
@@ -123,13 +126,27 @@ class _Trial:
         """Judge the next row."""
         self.counts.rows += 1
         joined = self._join(row)
+        self._choose(row)
         for article, text in self._judge.judge(row):
             self._charge(row, article, text)
-        examined = self._law.name != "sync" or self._examine(row, joined)
+        examined = not is_sync(self._law.name) or self._examine(row, joined)
         self.counts.unjudged += not (self._judge.sure and examined)
         self.counts.walks += self._law.requires.get(row.target) == ()
         self.counts.completed += row.target == self._law.goal
         self._last, self._expected = row, row.row_id + 1
+
+    @property
+    def _law(self) -> Law:
+        return self._ruled.law
+
+    def _choose(self, row: Recorded) -> None:
+        """A client runs one chart or the other, run by run; the first place that only one of them has tells which."""
+        other = other_of(self._law.name)
+        if other is not None and not self._knows(row, self._law) and self._knows(row, other.law):
+            self._ruled, self._judge = other, self._judge.under(other.law, moves_of(other.chart))
+
+    def _knows(self, row: Recorded, law: Law) -> bool:
+        return law.fits(leaves_of(row.source)) and law.fits(leaves_of(row.target))
 
     def _charge(self, row: Recorded, article: Article, text: str) -> None:
         self.breaches.append(Breach(row.row_id, article, text))
@@ -147,6 +164,7 @@ class _Trial:
             self.counts.restarts += began
             self.counts.clock_back += row.time < self._last.time
         if began:
+            self._ruled, self._judge = self._first, Judge(self._first.law, moves_of(self._first.chart))
             self._judge.begin()
         elif broken or not unbroken or self._last is None:
             self._judge.forget()

@@ -18,6 +18,8 @@ from statemachine import State
 from phasegate.engine.interpreter import Bindings, Post, Step, activity
 from phasegate.statecharts.anatomy import read
 from phasegate.statecharts.catalogue import Ruled
+from phasegate.statecharts.law import Beside
+from phasegate.statecharts.places import leaves_of
 
 OVERLAP, OUTLIVED, STALE, MISHEARD, VANISHED, IDLE, FELL = (
     "no two phases overlap",
@@ -105,10 +107,12 @@ class Troupe(Bindings):
         guards: answers the chart's guards.
         failure: the event that a failure stands for; None: the engine goes down.
         bug: the event that any other error stands for, its cause kept; None: the engine goes down.
+        beside: the regions of the chart, if it has any.
     """
 
-    def __init__(self, guards: Guards, failure: str | None, bug: str | None) -> None:
+    def __init__(self, guards: Guards, failure: str | None, bug: str | None, beside: Beside | None = None) -> None:
         super().__init__()
+        self._beside = beside
         self.guards = guards
         self.entering: dict[str, str] = {}
         self.acts: list[Act] = []
@@ -125,8 +129,9 @@ class Troupe(Bindings):
         """One stay's activity."""
         act = Act(len(self.acts) + 1, state)
         self.acts.append(act)
-        if self.running:
-            self._break(OVERLAP, f"{state} starts while {self.running[0].state} runs")
+        for other in self.running:
+            if not self._may_run_beside(other.state, state):
+                self._break(OVERLAP, f"{state} starts while {other.state} runs")
         self.running.append(act)
         try:
             await self._play(act, then)
@@ -173,20 +178,34 @@ class Troupe(Bindings):
 
     async def report(self, step: Step) -> None:
         """Note a transition, and look at who caused it."""
-        if self.running:
-            self._break(OUTLIVED, f"{self.running[0].state} still runs when {step.event} led to {step.target}")
+        for act in self.running:
+            if act.state in (*step.left, *step.entered) or act.state not in leaves_of(step.target):
+                self._break(OUTLIVED, f"{act.state} still runs when {step.event} led to {step.target}")
         if not step.reason.startswith("outside"):
             self._look_at_cause(step)
         self.steps.append((step, tuple(sorted(name for name, yes in self.guards.seen.items() if yes))))
 
     def _look_at_cause(self, step: Step) -> None:
-        """Whoever moves the chart from within is the newest act, of the state that is left, and was not cancelled."""
-        newest = self.acts[-1] if self.acts else Act(0, "")
-        own = newest.state == step.source and newest.ended and not newest.cancelled
-        if own and newest.order is Order.FAIL and not step.reason:
-            self._break(MISHEARD, f"the failure of act {newest.number} became {step.event}, as if it had returned")
-        if not own or (step.reason and step.reason != f"act {newest.number}"):
+        """Whoever moves the chart from within is the newest act, of a state that was active, and was not cancelled."""
+        own = [act for act in self._newest(step.source) if act.ended and not act.cancelled]
+        named = [act for act in own if not step.reason or step.reason == f"act {act.number}"]
+        if named and not step.reason and all(act.order is Order.FAIL for act in named):
+            self._break(MISHEARD, f"the failure of act {named[0].number} became {step.event}, as if it had returned")
+        if not named:
             self._break(STALE, f"{step.event} ({step.reason or 'a return'}) of an earlier stay leaves {step.source}")
+
+    def _newest(self, place: str) -> list[Act]:
+        """The newest act of each leaf; where one leaf is active alone it has to be the newest of all."""
+        leaves = leaves_of(place)
+        if len(leaves) == 1:
+            return [act for act in self.acts[-1:] if act.state == place]
+        found = {act.state: act for act in self.acts if act.state in leaves}
+        return list(found.values())
+
+    def _may_run_beside(self, one: str, other: str) -> bool:
+        """Whether these are leaves of two regions."""
+        regions = [] if self._beside is None else [{one, other}.intersection(r) for r in self._beside.regions]
+        return sum(map(len, regions)) == 2 and all(len(found) < 2 for found in regions)
 
     def classify(self, state: str, error: Exception) -> Post | None:  # noqa: ARG002 - the signature is the base class's
         """Failures and bugs are what the chart calls them; a broken promise takes the engine down."""
@@ -200,7 +219,7 @@ class Troupe(Bindings):
         """After some vain returns the activity counts as failed."""
         if times < VAIN or self._failure is None:
             return None
-        return Post(self._failure, f"act {self.acts[-1].number}")
+        return Post(self._failure, f"act {next(act.number for act in reversed(self.acts) if act.state == state)}")
 
     def _break(self, promise: str, text: str) -> None:
         self.broken.append(BrokenPromise(promise, text))
@@ -209,7 +228,7 @@ class Troupe(Bindings):
 def troupe(ruled: Ruled, guards: Guards, failure: str | None, bug: str | None) -> Troupe:
     """The troupe for a chart: an activity for each entry action, whose return stands for what the law says."""
     members = {name: _scripted(name, ruled.law.returns.get(name)) for name in read(ruled.chart).actions}
-    made: Troupe = type(f"{ruled.chart.__name__}Troupe", (Troupe,), members)(guards, failure, bug)
+    made: Troupe = type(f"{ruled.chart.__name__}Troupe", (Troupe,), members)(guards, failure, bug, ruled.law.beside)
     return made
 
 

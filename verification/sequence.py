@@ -12,11 +12,14 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from phasegate.statecharts.anatomy import Anatomy
+from phasegate.statecharts.places import leaves_of
 from phasegate.verification.recorded import Recorded
 
 LONGEST_REASON = 120
 """Characters of a reason that are shown."""
 _PLAIN = frozenset(string.ascii_letters + string.digits + " .,-_/()")
+REGIONS = "interleaved"
+"""The lifeline of all places in which phases run beside each other."""
 _MARKS = ("tip", "masternodes", "filter_headers", "filters", "matched", "pending_blocks")
 
 
@@ -64,11 +67,15 @@ class _Lines:
             self._body.append(f"    Note over {source}: {before}")
         reason = f" ({escaped(row.reason)})" if row.reason.strip() else ""
         self._body.append(f"    {source}->>{target}: {row.event}{reason}")
-        self._body.append(f"    Note over {target}: {', '.join([self._moment(row), *self._news(row)])}")
+        told = ", ".join([self._moment(row), *self._at_work(row.target), *self._news(row)])
+        self._body.append(f"    Note over {target}: {told}")
         self._last = row
 
     def _lifeline(self, state: str) -> str:
         """The word for a state in the text; one that the chart does not have could be a word of Mermaid's own."""
+        if len(leaves_of(state)) > 1:
+            self._lifelines.setdefault(REGIONS, f"    participant {REGIONS} as Interleaved")
+            return REGIONS
         word = state if state in self._names else f"unknown_{state}"
         name = escaped(self._names.get(state, state))
         self._lifelines.setdefault(state, f"    participant {word} as {name}")
@@ -89,6 +96,12 @@ class _Lines:
         when = _utc(row)
         same_day = self._last is not None and _utc(self._last).date() == when.date()
         return when.strftime("%H:%M:%S UTC" if same_day else "%Y-%m-%d %H:%M:%S UTC")
+
+    def _at_work(self, place: str) -> Iterator[str]:
+        """The phases that are running beside each other."""
+        leaves = leaves_of(place)
+        if len(leaves) > 1:
+            yield from (escaped(self._names[leaf]) for leaf in leaves if leaf in self._names)
 
     def _news(self, row: Recorded) -> Iterator[str]:
         """The watermarks that are not those of the row before; what there is none of yet is left out."""

@@ -48,14 +48,14 @@ async def download_filters(work: Work) -> None:
     if await match_stored(work) and (prune := _prune(work, work.writer.marks.filters)):
         await work.writer.commit(prune)
     marks = work.writer.marks
-    if marks.filters >= marks.tip:
+    if marks.filters >= marks.filter_headers:
         return
     per_peer, peers = work.limits.in_flight["filters"], partial(_servers, work)
-    if many := marks.tip - marks.filters >= MANY:
+    if many := marks.filter_headers - marks.filters >= MANY:
         await work.seams.compute(load_arrivals)
     with work.desk("filters") as desk:
         fetch, apply = (download := _Download(work, desk, many=many)).fetch, download.apply
-        jobs = spans(marks.filters + 1, marks.tip, work.limits.batch["filters"])
+        jobs = spans(marks.filters + 1, marks.filter_headers, work.limits.batch["filters"])
         try:
             await in_order(work, peers, jobs, fetch, apply, per_peer=per_peer, size=taken_by)
         except Suspect as suspect:

@@ -18,6 +18,7 @@ class ChartName(StrEnum):
     """The charts that can be drawn."""
 
     SYNC = "sync"
+    INTERLEAVED = "interleaved"
     PEER = "peer"
 
 

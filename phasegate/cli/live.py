@@ -14,6 +14,7 @@ from phasegate.cli.summary import dash, hexed
 from phasegate.engine import events
 from phasegate.engine.config import Config
 from phasegate.engine.progress import PHASES
+from phasegate.statecharts.places import leaves_of
 
 if TYPE_CHECKING:
     from phasegate.cli.summary import Summary
@@ -41,6 +42,15 @@ STATES = {
 """How each state of the chart is called."""
 
 
+def called(place: str) -> str:
+    """How a place of the chart is called; of phases beside each other those that are at work are named."""
+    leaves = leaves_of(place)
+    if len(leaves) == 1:
+        return STATES.get(place, place)
+    working = [TITLES[leaf].lower() for leaf in leaves if leaf in TITLES]
+    return f"Downloading {', '.join(working)}" if working else "Nothing to download"
+
+
 @singledispatch
 def told(event: events.Event) -> str:
     """One line for a person; "" where there is nothing to say."""
@@ -50,7 +60,7 @@ def told(event: events.Event) -> str:
 @told.register
 def _(event: events.Transition) -> str:
     why = f": {event.reason}" if event.reason else ""
-    return f"{STATES.get(event.target, event.target)}{why}"
+    return f"{called(event.target)}{why}"
 
 
 @told.register
@@ -137,7 +147,7 @@ class Bars:
         """Move a bar, or print a line above them; how one phase follows another is seen in the bars."""
         if isinstance(event, events.Progress):
             self._move(event)
-        elif not (isinstance(event, events.Transition) and event.target in PHASES):
+        elif not (isinstance(event, events.Transition) and _is_syncing(event.target)):
             self._say(told(event))
 
     def _move(self, event: events.Progress) -> None:
@@ -176,6 +186,10 @@ class _Pace(ProgressColumn):
             return Text(" " * 18)
         time_left = "" if left is None else f"{int(left) // 60}:{int(left) % 60:02}"
         return Text(f"{rate:>9.0f}/s {time_left:>6}")
+
+
+def _is_syncing(place: str) -> bool:
+    return place in PHASES or len(leaves_of(place)) > 1
 
 
 def _wanted(phase: str, config: Config) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,6 +64,24 @@ DnsSeeds = Annotated[
         "--dns-seed",
         metavar="NAME[:PORT]",
         help="Ask this name for nodes, instead of the network's own seeds and built-in nodes (may be repeated).",
+    ),
+]
+
+
+class StrategyName(StrEnum):
+    """How the phases of a sync follow each other."""
+
+    SEQUENTIAL = "sequential"
+    INTERLEAVED = "interleaved"
+
+
+Strategy = Annotated[
+    StrategyName,
+    typer.Option(
+        "--strategy",
+        metavar="NAME",
+        help="sequential: one phase after the other, each complete first (default); interleaved: all beside each other "
+        "once the headers are there.",
     ),
 ]
 NoMasternodes = Annotated[bool, typer.Option("--no-masternodes", help="Leave masternode lists out.")]

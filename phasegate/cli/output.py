@@ -45,15 +45,17 @@ class JsonLines:
 
     Args:
         network: name of the chain; with it a line that says whose journal this is stands before the first transition.
+        strategy: of the client, which tells the chart.
     """
 
-    def __init__(self, network: str | None = None) -> None:
+    def __init__(self, network: str | None = None, strategy: str = "sequential") -> None:
         self._network = network
+        self._strategy = strategy
 
     def show(self, event: Event) -> None:
         """One line, the first transition two."""
         if self._network is not None and isinstance(event, Transition):
-            write_line("journal", event.time, journal_header(self._network, event.row_id))
+            write_line("journal", event.time, journal_header(self._network, event.row_id, self._strategy))
             self._network = None
         name, when, fields = as_line(event)
         write_line(name, when, fields)
@@ -163,15 +165,15 @@ def journal_line(row: JournalRow) -> Fields:
     return as_line(stored)[2]
 
 
-def journal_header(network: str, first_row: int) -> Fields:
+def journal_header(network: str, first_row: int, strategy: str = "sequential") -> Fields:
     """The keys of the line that a journal begins with: which chart of which version, and the first row told."""
     from phasegate import __version__
+    from phasegate.statecharts.catalogue import CHART_OF, chart_of
     from phasegate.statecharts.fingerprint import fingerprint
-    from phasegate.statecharts.sync import SyncChart
 
     return {
-        "chart": "sync",
-        "fingerprint": fingerprint(SyncChart),
+        "chart": CHART_OF[strategy],
+        "fingerprint": fingerprint(chart_of(strategy)),
         "version": __version__,
         "network": network,
         "first_row": first_row,

@@ -60,6 +60,7 @@ def _outcome(journal: Journal) -> Replay:
         NotAJournal: there is no such chart, or a line is none of a journal.
     """
     from phasegate.statecharts.catalogue import CHARTS
+    from phasegate.verification.moves import moves_of
     from phasegate.verification.recorded import NotAJournal
     from phasegate.verification.replay import replay as run_again
 
@@ -69,7 +70,7 @@ def _outcome(journal: Journal) -> Replay:
     ruled, begins = CHARTS["sync" if header is None else header.chart], journal.begins
     fingerprint = None if header is None else header.fingerprint
     outcome = run_again(journal.rows(), ruled, fingerprint=fingerprint, complete=begins in (None, 1), first_row=begins)
-    changed = any(later.fingerprint != fingerprint for later in journal.headers)
+    changed = any(later.fingerprint != moves_of(CHARTS[later.chart].chart).fingerprint for later in journal.headers)
     return attrs.evolve(outcome, foreign=True) if changed else outcome
 
 

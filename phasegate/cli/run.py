@@ -80,7 +80,7 @@ def display_for(config: Config, *, as_json: bool) -> Display:
     if as_json:
         from phasegate.cli.output import JsonLines
 
-        return JsonLines(config.network.name)
+        return JsonLines(config.network.name, config.strategy)
     from phasegate.cli.live import Bars, Lines
 
     return Bars(config) if sys.stdout.isatty() else Lines()

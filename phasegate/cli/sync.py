@@ -97,6 +97,7 @@ def sync(
         ),
     ] = 5.0,
     memory_limit: options.MemoryLimit = None,
+    strategy: options.Strategy = options.StrategyName.SEQUENTIAL,
     as_json: options.AsJson = False,
 ) -> None:
     """Sync a chain from its network. Ctrl-C stops cleanly, and the next run goes on from there."""
@@ -125,6 +126,7 @@ def sync(
             min_chainwork=options.chainwork(min_chainwork),
             max_tip_age=None if max_tip_age is None else options.seconds("--max-tip-age", max_tip_age),
             memory_limit=None if memory_limit is None else memory_limit << 20,
+            strategy=strategy.value,
         )
         raise typer.Exit(run(_with_scripts(config, watch_file), _terms(once, give_up, linger), as_json))
 

@@ -208,3 +208,20 @@ def test_a_recorded_chain_of_dash_core_is_synced(sync: Run, start_node: Run, cap
     assert summary["masternodes"]["count"] == 5
     assert sorted(found["txid"] for found in summary["transactions"]) == sorted(expected["transactions"])
     assert summary["balances"] == expected["balances"]
+
+
+def test_the_interleaved_strategy_comes_to_the_same(
+    sync: Run, honest: Any, check_line: Run, tmp_path: Path, run: Run
+) -> None:
+    """Every line is one of the schema, the summary is that of the node, and `replay` finds the journal lawful."""
+    outcome = sync("--peer", honest.address, "--strategy", "interleaved", *honest.watching)
+    assert (outcome.code, outcome.err) == (0, "")
+    for line in outcome.lines:
+        check_line(line)
+    assert outcome.events("journal")[0]["chart"] == "interleaved"
+    assert outcome.summary["balances"] == honest.told["expected"]["balances"]
+    assert {line["phase"] for line in outcome.events("progress")} == set(PHASES)
+    assert all(max(line["percent"] for line in outcome.events("progress") if line["phase"] == p) == 100 for p in PHASES)
+    (tmp_path / "journal").write_text(outcome.out)
+    replayed = run("replay", str(tmp_path / "journal"))
+    assert (replayed.code, "0 breaches of the law" in replayed.out, replayed.err) == (0, True, "")

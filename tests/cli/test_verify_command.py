@@ -77,9 +77,11 @@ def test_what_is_said_of_all_four_parts(asked: list[Wanted]) -> None:
     result = command("--seed", "7")
     assert result.exit_code == 0
     assert "sync chart: 15 configurations, 42 transitions; " in result.stdout
+    assert "interleaved chart: 35 configurations, 46 transitions; " in result.stdout
     assert re.search(r"^policy: \d+ nodes, \d+ edges, 0 violations$", result.stdout, re.MULTILINE)
     assert re.search(r"^sync mutants: 743/743 caught \(100 %\), 8\d\.\d+ % by ordering", result.stdout, re.MULTILINE)
-    assert result.stdout.count("equivalent: ") == 7
+    assert re.search(r"^interleaved mutants: 1032/1032 caught \(100 %\), 8\d", result.stdout, re.MULTILINE)
+    assert result.stdout.count("equivalent: ") == 12
     assert re.search(r"^engine: \d+ examples, \d+ transitions, 0 violations$", result.stdout, re.MULTILINE)
     assert "simulation: 2 seeds (1 run twice), 80 virtual seconds, 0 stalls, 0 violations" in result.stdout
     assert "    faults: cut 3, disk kill 1\n" in result.stdout
@@ -99,9 +101,10 @@ def test_json_lines_carry_event_and_time(asked: list[Wanted]) -> None:
     lines = [
         json.loads(line) for line in command("--only", "chart", "--only", "simulation", "--json").stdout.splitlines()
     ]
-    assert [line["event"] for line in lines] == ["verified"] * 4 + ["summary"]
+    assert [line["event"] for line in lines] == ["verified"] * 6 + ["summary"]
     assert all(isinstance(line["time"], float) for line in lines)
-    assert {line["name"] for line in lines[:-1]} == {"sync", "peer", "policy", "seeds 7 to 8"}
+    charts = {"sync", "interleaved", "peer", "policy", "policy, interleaved"}
+    assert {line["name"] for line in lines[:-1]} == {*charts, "seeds 7 to 8"}
     assert lines[-1]["violations"] == 0
     assert lines[-1]["parts"]["simulation"]["figures"]["fault cut"] == 3
 
@@ -111,7 +114,8 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> None:
     """A policy that retries a full disk for ever."""
     policy = tuple(rule for rule in POLICY if rule.reason is not Reason.DISK)
     endless = Rule("*", Reason.DISK, ALWAYS, Strategy.RETRY, "for ever")
-    monkeypatch.setattr(units, "verify_policy", lambda: verify_policy(policy=(*policy, endless)))
+    for name in ("verify_policy", "verify_interleaved"):
+        monkeypatch.setattr(units, name, lambda: verify_policy(policy=(*policy, endless)))
 
 
 @pytest.mark.usefixtures("endless")

@@ -215,3 +215,11 @@ def test_a_configuration_cannot_be_changed_under_a_running_client() -> None:
 def test_filters_are_kept_unless_they_are_not_wanted() -> None:
     assert not Config.create("simnet").prune_filters
     assert Config.create("simnet", prune_filters=True).prune_filters
+
+
+def test_there_are_two_strategies() -> None:
+    """One phase after the other unless the user says otherwise; another word is refused with those that are known."""
+    assert Config.create("regtest").strategy == "sequential"
+    assert Config.create("regtest", strategy="interleaved").strategy == "interleaved"
+    with pytest.raises(ConfigError, match="strategy 'random' is none of sequential, interleaved"):
+        Config.create("regtest", strategy="random")

@@ -48,7 +48,7 @@ class Remembers(Chart[Any]):
 
 
 class Parallel(Chart[Any]):
-    """Uses parallel parts."""
+    """Has two regions."""
 
     class both(State.Parallel):
         class one(State.Compound):
@@ -123,6 +123,16 @@ def test_a_chart_built_from_tables_has_these_tables(anatomy: Anatomy, ruled: Rul
     assert read(build(anatomy)) == anatomy
     assert read(ruled.chart) == anatomy
     assert read(build(read(Nested))) == read(Nested)
+    assert read(build(read(Parallel))) == read(Parallel)
+
+
+def test_regions_are_entered_together() -> None:
+    """What is active after entering a state that holds regions is the first leaf of each."""
+    tables = read(Parallel)
+    assert tables.parallel
+    assert [leaf.id for leaf in tables.box("both").begin] == ["a", "b"]
+    assert tables.configuration(["a", "b"]) == {"both", "one", "a", "two", "b"}
+    assert not read(Nested).parallel
 
 
 def test_a_built_chart_shares_nothing_with_the_original() -> None:
@@ -131,7 +141,7 @@ def test_a_built_chart_shares_nothing_with_the_original() -> None:
     assert states.isdisjoint(id(state) for state in build(read(SyncChart)).states)
 
 
-@pytest.mark.parametrize("chart", [Remembers, Parallel, Eventless, Internal, Expression, Callback, Invoking])
+@pytest.mark.parametrize("chart", [Remembers, Eventless, Internal, Expression, Callback, Invoking])
 def test_what_no_chart_here_uses_is_refused(chart: type[Chart[Any]]) -> None:
     """A chart that could not be explored in full is refused, not read in part."""
     with pytest.raises(ValueError, match=r"no chart here uses|not a plain name|names on the model"):

@@ -1,4 +1,4 @@
-"""The two charts as they run: ids, names, activities, and what they do with guards and refusals."""
+"""The charts as they run: ids, names, activities, and what they do with guards and refusals."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from statemachine.exceptions import InvalidDefinition, TransitionNotAllowed
 from phasegate.statecharts.anatomy import Anatomy, read
 from phasegate.statecharts.catalogue import Ruled
 from phasegate.statecharts.chart import Chart
+from phasegate.statecharts.interleaved import InterleavedActivities, InterleavedChart, InterleavedFacts
 from phasegate.statecharts.peer import PeerActivities, PeerChart, PeerFacts
 from phasegate.statecharts.sync import SyncActivities, SyncChart, SyncFacts
 
@@ -79,7 +80,11 @@ def test_sync_states_have_the_names_that_users_see() -> None:
 
 @pytest.mark.parametrize(
     ("chart", "facts", "activities"),
-    [(SyncChart, SyncFacts, SyncActivities), (PeerChart, PeerFacts, PeerActivities)],
+    [
+        (SyncChart, SyncFacts, SyncActivities),
+        (InterleavedChart, InterleavedFacts, InterleavedActivities),
+        (PeerChart, PeerFacts, PeerActivities),
+    ],
 )
 def test_guards_and_activities_are_declared(chart: type[Chart[Any]], facts: type, activities: type) -> None:
     """The protocols beside a chart name exactly the guards and activities that it uses."""
@@ -103,7 +108,7 @@ def test_charts_act_by_name_only(anatomy: Anatomy, ruled: Ruled) -> None:
 def test_every_leaf_that_does_something_asks_for_one_activity() -> None:
     """Resting states ask for nothing, all others for exactly one activity."""
     resting = {"idle", "paused", "failed", "stopped", "closed"}
-    for chart in (SyncChart, PeerChart):
+    for chart in (SyncChart, InterleavedChart, PeerChart):
         for leaf in (leaf for box in read(chart).boxes for leaf in box.leaves):
             assert len(leaf.entry) == (0 if leaf.id in resting else 1), leaf.id
 
@@ -123,6 +128,40 @@ def test_a_full_sync_visits_each_phase_once() -> None:
         "download_blocks in blocks",
         "follow_tip in synced",
     ]
+
+
+def test_what_both_sync_charts_have_in_common_has_the_same_name() -> None:
+    """A user who changes the strategy meets the same states, but for those in which a region rests."""
+    names = {leaf.id: leaf.name for box in read(InterleavedChart).boxes for leaf in box.leaves}
+    assert {leaf: name for leaf, name in names.items() if leaf in SHOWN} == SHOWN
+    resting = {"mnlist_waiting", "mnlist_rest", "cfheaders_rest", "filters_rest", "blocks_rest"}
+    assert names.keys() - SHOWN.keys() == resting
+
+
+def test_regions_work_beside_each_other() -> None:
+    """Once the headers are complete every region begins that has something to do, whatever the others do."""
+    chart, notes = begin(InterleavedChart, "headers_complete", "mn_enabled", "filters_enabled", "blocks_fed")
+    chart.send("start")
+    chart.send("advance")
+    notes.clear()
+    chart.send("advance")
+    assert sorted(line for line in notes if " in " in line) == [
+        "download_blocks in blocks",
+        "download_filter_headers in cfheaders",
+        "download_masternodes in mnlist",
+    ]
+    assert {"mnlist", "cfheaders", "filters_rest", "blocks"} <= set(chart.configuration_values)
+
+
+def test_a_failure_of_one_region_leaves_all() -> None:
+    """Recovery begins when nothing runs any more."""
+    chart, notes = begin(InterleavedChart, "headers_complete", "mn_enabled", "filters_enabled", "retry_advised")
+    for event in ("start", "advance", "advance"):
+        chart.send(event)
+    notes.clear()
+    chart.send("fail")
+    assert active(chart) == "backoff"
+    assert {"left mnlist", "left cfheaders", "left filters_rest", "left blocks_rest"} <= set(notes)
 
 
 def test_nothing_complete_means_no_way_forward() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import attrs
@@ -59,7 +60,9 @@ def test_every_chart_keeps_its_law(ruled: Ruled) -> None:
     """Zero violations in every reachable configuration, and every leaf of the law is among them."""
     report = verify(ruled.chart, ruled.law)
     assert report.violations == ()
-    assert report.configurations == len(ruled.law.leaves)
+    beside = ruled.law.beside
+    together = 0 if beside is None else prod(map(len, beside.regions)) - len(beside.leaves)
+    assert report.configurations == len(ruled.law.leaves) + together
     assert report.edges > report.nodes
 
 
@@ -195,7 +198,7 @@ def test_laws_answer_each_question_once(ruled: Ruled) -> None:
     cases = [(line.leaf, line.event, line.answers) for line in ruled.law.responses]
     assert len(cases) == len(set(cases))
     named = {line.leaf for line in ruled.law.responses} | {line.target for line in ruled.law.responses if line.target}
-    assert named <= ruled.law.leaves
+    assert named <= ruled.law.leaves | ({ruled.law.beside.state} if ruled.law.beside else set())
 
 
 def test_a_law_that_names_what_is_not_there_is_found(ruled: Ruled) -> None:

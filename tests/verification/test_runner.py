@@ -18,7 +18,7 @@ from phasegate.statecharts.violation import Violation
 from phasegate.verification import runner, units
 from phasegate.verification.report import Outcome, Part, Report, junit
 from phasegate.verification.runner import Wanted, run
-from phasegate.verification.units import POLICY, Unit, perform
+from phasegate.verification.units import POLICIES, Unit, perform
 
 BROKEN = Violation("ordering", "blocks too early \x00 <&>", "1. idle: start", (), "phasegate verify --seed 3")
 
@@ -65,7 +65,7 @@ def inline(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Unit]]:
 def test_a_run_is_cut_into_all_that_was_asked_for() -> None:
     """Every chart is explored and mutated, every example and every seed is in exactly one unit."""
     cut = list(units.units(tuple(Part), 40, 60, 13))
-    assert [unit.name for unit in cut if unit.part is Part.CHART] == [*CHARTS, POLICY]
+    assert [unit.name for unit in cut if unit.part is Part.CHART] == [*CHARTS, *POLICIES]
     assert [unit.name for unit in cut if unit.part is Part.MUTATION] == list(CHARTS)
     seeds = [seed for unit in cut if unit.part is Part.SIMULATION for seed in range(unit.seed, unit.seed + unit.count)]
     assert seeds == list(range(40, 53))
@@ -73,7 +73,7 @@ def test_a_run_is_cut_into_all_that_was_asked_for() -> None:
         examples = [unit for unit in cut if unit.part is Part.ENGINE and unit.name == name]
         assert sum(unit.count for unit in examples) == 60
         assert len({unit.seed for unit in examples}) == len(examples)
-    assert list(units.units((Part.CHART,), 0, 60, 13)) == [Unit(Part.CHART, name) for name in (*CHARTS, POLICY)]
+    assert list(units.units((Part.CHART,), 0, 60, 13)) == [Unit(Part.CHART, name) for name in (*CHARTS, *POLICIES)]
 
 
 def test_outcomes_are_added_up_part_by_part(inline: list[Unit]) -> None:
@@ -130,7 +130,7 @@ def test_the_report_as_junit() -> None:
     assert failure.text == "1. idle: start\nphasegate verify --seed 3"
 
 
-@pytest.mark.parametrize("name", [*CHARTS, POLICY])
+@pytest.mark.parametrize("name", [*CHARTS, *POLICIES])
 def test_a_chart_is_explored(name: str) -> None:
     """With figures, and without a violation."""
     outcome = perform(Unit(Part.CHART, name))

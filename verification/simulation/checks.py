@@ -15,6 +15,7 @@ from phasegate.engine.events import Event, Progress, Rewound, Transition, Warned
 from phasegate.engine.peers import Peer
 from phasegate.engine.progress import PHASES
 from phasegate.engine.requests import RequestView
+from phasegate.statecharts.places import leaves_of
 from phasegate.verification.simulation.world import HONEST
 
 ORDER, STALL, TRUTH, MONOTONE, OUTSTANDING, SILENCE, BOUNDED, ERRORS, JUSTICE, LOSS, TWIN = (
@@ -37,6 +38,9 @@ GROWING = ("headers", "cfheaders")
 """Phases whose count of stored items only grows within a walk: that of filters falls when a script is added."""
 BESIDE = {"errands": "locks"}
 """What is asked for beside the phases, with the name of its limits: announced locks."""
+
+AFTER_HEADERS = ("mnlist", "mnlist_waiting", "cfheaders", "synced")
+"""The leaves that headers lead to when they are complete; of regions the first."""
 
 Broken = tuple[str, str]
 """The name of a law, and what broke it."""
@@ -80,7 +84,7 @@ class Bounds:
 
     def _order(self, state: str, views: Iterable[RequestView]) -> None:
         for view in views:
-            if view.phase not in (state, *BESIDE):
+            if view.phase not in (*leaves_of(state), *BESIDE):
                 self.broken.append((ORDER, f"{view.command} of {view.phase} is under way in {state}"))
 
     def _bound(self, what: str, count: int, most: int) -> None:
@@ -135,7 +139,7 @@ def unheard_tip(
         peers: the ready ones.
         heard: by port, the headers about which the node there was asked on this connection, and answered.
     """
-    if event.source != "headers" or event.target not in ("mnlist", "cfheaders", "synced"):
+    if event.source != "headers" or leaves_of(event.target)[0] not in AFTER_HEADERS:
         return
     tip = bytes.fromhex(event.facts["tip_hash"])[::-1]
     said = {port for port, asked in heard.items() if tip in asked}

@@ -19,6 +19,7 @@ from phasegate.engine.config import Address, Config, Limits, watch_script
 from phasegate.engine.errors import leaves
 from phasegate.engine.events import Event, Transition
 from phasegate.engine.seams import Seams, inline_seams
+from phasegate.statecharts.places import leaves_of
 from phasegate.store import StoreError
 from phasegate.verification.disk import SimulatedDisk
 from phasegate.verification.simulation.plan import Plan
@@ -111,7 +112,8 @@ class Life:
             told.events.append(event)
             if isinstance(event, Transition):
                 self._look(client, event)
-                self._entry(event.target).set()
+                for leaf in leaves_of(event.target):
+                    self._entry(leaf).set()
 
     def _note_end(self, told: Told, error: BaseException, *, opening: bool) -> None:
         """A disk excuses what it causes when it is dead, or refuses at the very beginning or end; and nothing else."""
@@ -191,5 +193,6 @@ def configuration(plan: Plan, directory: Path, watched: tuple[str, ...]) -> Conf
         masternodes=plan.masternodes,
         filters=plan.filters,
         limits=Limits(batch=dict(plan.batches)),
+        strategy=plan.strategy,
         check_facts=True,
     )

@@ -70,6 +70,7 @@ class Plan:
         watched: how many of the chain's scripts are watched from the beginning; the others are added later, if ever.
         peers: the first two are honest.
         happenings: in no order.
+        strategy: whether phases follow each other or run beside each other; the latter in every fourth plan.
     """
 
     seed: int
@@ -81,6 +82,7 @@ class Plan:
     watched: int
     peers: tuple[PeerPlan, ...]
     happenings: tuple[Happening, ...]
+    strategy: str = "sequential"
 
     @classmethod
     def draw(cls, seed: int) -> Self:
@@ -102,6 +104,7 @@ class Plan:
             watched=rng.choice((0, 1, 2, 100, 100)),
             peers=peers,
             happenings=(*[_happening(rng, len(peers)) for _ in range(rng.choice((1, 2, 3, 4, 6, 9)))], *_ambush(rng)),
+            strategy="interleaved" if rng.random() < 1 / 4 else "sequential",
         )
 
     def keeping(self, kept: Collection[int]) -> Self:
@@ -112,7 +115,8 @@ class Plan:
         phases = ", ".join(name for name in ("masternodes", "filters") if getattr(self, name)) or "headers only"
         peers = "; ".join(f"{i}: {_told(peer)}" for i, peer in enumerate(self.peers))
         happenings = "".join(f"\n    {i}. {h}" for i, h in enumerate(self.happenings))
-        return f"seed {self.seed}: {self.height} blocks of shape {self.shape}, {phases}; peers {peers}{happenings}"
+        chain = f"{self.height} blocks of shape {self.shape}"
+        return f"seed {self.seed}: {chain}, {phases}, {self.strategy}; peers {peers}{happenings}"
 
 
 def _told(peer: PeerPlan) -> str:
