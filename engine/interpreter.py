@@ -214,7 +214,7 @@ class Interpreter(Generic[M]):
 
     async def _run(self, task_status: trio.TaskStatus[None]) -> None:
         async with trio.open_nursery() as nursery:
-            await self._perform(nursery)
+            await self._perform(nursery, None)
             task_status.started()
             while not self.chart.is_terminated:
                 await self._take(nursery, await self._receive.receive())
@@ -240,7 +240,7 @@ class Interpreter(Generic[M]):
         source = self.leaves
         moved = self._dispatch(post)
         if moved:
-            await self._perform(nursery, source, post)
+            await self._perform(nursery, self._step(source, post))
         if post.origin is not None and self._live.get(post.origin.state) is post.origin:
             await self._again(nursery, post.origin, post)
         return moved
@@ -272,9 +272,15 @@ class Interpreter(Generic[M]):
         await stay.finished.wait()
         self._vain[self._begin(nursery, start)] = times
 
-    async def _perform(self, nursery: trio.Nursery, source: tuple[str, ...] = (), post: Post | None = None) -> None:
-        """Carry out what the step from `source` on `post` recorded: stop fully, report, then start."""
+    def _step(self, source: tuple[str, ...], post: Post) -> Step:
+        """What the chart has just done, as far as it is told by what it recorded."""
         left = {effect.state for effect in self._bindings.effects if isinstance(effect, _Stop)}
+        now, gone = self.leaves, tuple(leaf for leaf in source if leaf in left)
+        entered = tuple(leaf for leaf in now if leaf in left or leaf not in source)
+        return Step(place(source), place(now), post.event, post.reason, gone, entered)
+
+    async def _perform(self, nursery: trio.Nursery, step: Step | None) -> None:
+        """Carry out what the step recorded: stop fully, report, then start."""
         starts, stops = self._net_effects()
         for stay in stops:
             stay.cancel.cancel()
@@ -282,10 +288,8 @@ class Interpreter(Generic[M]):
             await stay.finished.wait()
             self._running.pop(stay, None)
             self._vain.pop(stay, None)
-        if post is not None:
-            now, gone = self.leaves, tuple(leaf for leaf in source if leaf in left)
-            entered = tuple(leaf for leaf in now if leaf in left or leaf not in source)
-            await self._bindings.report(Step(place(source), place(now), post.event, post.reason, gone, entered))
+        if step is not None:
+            await self._bindings.report(step)
         for start in starts:
             self._begin(nursery, start)
 
