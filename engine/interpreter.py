@@ -13,8 +13,8 @@ a step the library calls that name on the `Bindings` listener, which only record
 A stay's identity is its epoch. What an activity emits reaches the chart only while its stay is live; later it is
 dropped and counted. When an activity returns, the event declared for it (`then`) is posted. If no guard lets that
 event through, the chart stays where it is and the activity starts again; `Bindings.refused` decides when that has
-happened too often. So it does where the event moved other regions than the one that it came from. An exception is
-turned into an event by `Bindings.classify` or it takes the engine down: none is swallowed.
+happened too often; so it does where other regions took the event. An exception is turned into an event by
+`Bindings.classify` or it takes the engine down: none is swallowed.
 
 python-statemachine's own `invoke`, delayed events and `async def` callbacks assume asyncio or block the loop; none is
 used. If a step raises, the library rolls its configuration back, and the record of that step is thrown away with it.
@@ -157,8 +157,7 @@ class Interpreter(Generic[M]):
         self._vain: dict[Stay, int] = {}
         self._epochs = itertools.count(1)
         self._send, self._receive = trio.open_memory_channel[Post](64)
-        self.stale = 0
-        self.refusals = 0
+        self.stale = self.refusals = 0
         self.ended = trio.Event()
         """Set when the chart has reached a final state and nothing of it runs any more."""
 
@@ -214,7 +213,7 @@ class Interpreter(Generic[M]):
 
     async def _run(self, task_status: trio.TaskStatus[None]) -> None:
         async with trio.open_nursery() as nursery:
-            await self._perform(nursery)
+            await self._perform(nursery, None)
             task_status.started()
             while not self.chart.is_terminated:
                 await self._take(nursery, await self._receive.receive())
@@ -238,9 +237,8 @@ class Interpreter(Generic[M]):
             return False
         self._check(post.event)
         source = self.leaves
-        moved = self._dispatch(post)
-        if moved:
-            await self._perform(nursery, source, post)
+        if moved := self._dispatch(post):
+            await self._perform(nursery, self._step(source, post))
         if post.origin is not None and self._live.get(post.origin.state) is post.origin:
             await self._again(nursery, post.origin, post)
         return moved
@@ -272,9 +270,15 @@ class Interpreter(Generic[M]):
         await stay.finished.wait()
         self._vain[self._begin(nursery, start)] = times
 
-    async def _perform(self, nursery: trio.Nursery, source: tuple[str, ...] = (), post: Post | None = None) -> None:
-        """Carry out what the step from `source` on `post` recorded: stop fully, report, then start."""
+    def _step(self, source: tuple[str, ...], post: Post) -> Step:
+        """What the chart has just done, as far as it is told by what it recorded."""
         left = {effect.state for effect in self._bindings.effects if isinstance(effect, _Stop)}
+        now, gone = self.leaves, tuple(leaf for leaf in source if leaf in left)
+        entered = tuple(leaf for leaf in now if leaf in left or leaf not in source)
+        return Step(place(source), place(now), post.event, post.reason, gone, entered)
+
+    async def _perform(self, nursery: trio.Nursery, step: Step | None) -> None:
+        """Carry out what the step recorded: stop fully, report, then start."""
         starts, stops = self._net_effects()
         for stay in stops:
             stay.cancel.cancel()
@@ -282,17 +286,14 @@ class Interpreter(Generic[M]):
             await stay.finished.wait()
             self._running.pop(stay, None)
             self._vain.pop(stay, None)
-        if post is not None:
-            now, gone = self.leaves, tuple(leaf for leaf in source if leaf in left)
-            entered = tuple(leaf for leaf in now if leaf in left or leaf not in source)
-            await self._bindings.report(Step(place(source), place(now), post.event, post.reason, gone, entered))
+        if step is not None:
+            await self._bindings.report(step)
         for start in starts:
             self._begin(nursery, start)
 
     def _net_effects(self) -> tuple[list[_Start], list[Stay]]:
         """The recorded effects with entries and exits of the same step netted out."""
-        starts: dict[str, _Start] = {}
-        stops: list[Stay] = []
+        starts, stops = dict[str, _Start](), list[Stay]()
         while self._bindings.effects:
             effect = self._bindings.effects.popleft()
             if isinstance(effect, _Start):
@@ -302,8 +303,7 @@ class Interpreter(Generic[M]):
         return list(starts.values()), stops
 
     def _begin(self, nursery: trio.Nursery, start: _Start) -> Stay:
-        stay = Stay(start.state, next(self._epochs))
-        self._live[start.state] = stay
+        stay = self._live[start.state] = Stay(start.state, next(self._epochs))
         self._running[stay] = start
         nursery.start_soon(self._supervise, stay, start, name=f"{stay.state}#{stay.epoch}")
         return stay

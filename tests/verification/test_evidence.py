@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from phasegate.engine.facts import GUARDS, Facts
 from phasegate.engine.recovery import Strategy
-from phasegate.statecharts.law import SYNC
+from phasegate.statecharts.law import SYNC, Beside
+from phasegate.statecharts.law_interleaved import INTERLEAVED
+from phasegate.statecharts.places import place
 from phasegate.store import Watermarks
 from phasegate.verification import evidence
 from phasegate.verification.evidence import ENTERING, LEAVING, WATERMARKS, examine, moved_back
@@ -89,6 +91,53 @@ def test_no_step_that_the_law_allows_is_contradicted(facts: Facts) -> None:
     for line in SYNC.responses:
         if line.target is not None and all((name in holding) is answer for name, answer in line.answers):
             assert examine(line.leaf, line.event, line.target, written, holding, enabled).against == ()
+
+
+def beside(facts: Facts) -> Facts:
+    """The same where phases run beside each other, and what is asked for is asked by one of them."""
+    return attrs.evolve(facts, under_way={"filters": facts.outstanding} if facts.outstanding else {})
+
+
+def whereabouts(leaf: str, regions: Beside) -> tuple[str, ...]:
+    """The leaves of a place in which `leaf` is active, and all other regions have just been entered."""
+    if leaf not in regions.leaves:
+        return regions.begin if leaf == regions.state else (leaf,)
+    return tuple(leaf if leaf in region else region[0] for region in regions.regions)
+
+
+@given(all_facts.map(beside))
+def test_nor_is_what_it_answers_for_regions(facts: Facts) -> None:
+    """Whatever the facts are; nor any step that the law of the interleaved chart allows a region, or all of them."""
+    written = json.loads(json.dumps(facts.as_dict()))
+    holding = frozenset(written["holding"])
+    finding = examine("idle", "start", "headers", written, holding, frozenset())
+    assert (finding.against, finding.whole) == ((), True)
+    regions = INTERLEAVED.beside
+    assert regions is not None
+    for line in INTERLEAVED.responses:
+        if line.target is not None and all((name in holding) is answer for name, answer in line.answers):
+            source, target = whereabouts(line.leaf, regions), whereabouts(line.target, regions)
+            assert examine(place(source), line.event, place(target), written, holding, holding & BOTH).against == ()
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "change"),
+    [
+        ("mnlist", "mnlist_rest", {"masternodes": 99}),
+        ("mnlist", "mnlist_rest", {"under_way": {"mnlist": 1}}),
+        ("cfheaders", "cfheaders_rest", {"filter_headers": 99}),
+        ("cfheaders", "cfheaders_rest", {"under_way": {"cfheaders": 1}}),
+        ("filters", "filters_rest", {"filters": 99, "matched": 99}),
+        ("blocks", "blocks_rest", {"pending_blocks": 1}),
+    ],
+)
+def test_a_region_is_left_only_when_the_facts_say_so(source: str, target: str, change: dict[str, Any]) -> None:
+    """What another region still does is none of its business."""
+    facts = {**beside(DONE).as_dict(), "outstanding": 1, "under_way": {"others": 1}}
+    ways = f"{source}+rest", f"{target}+rest"
+    assert against(*ways, facts) == ()
+    assert len(against(*ways, {**facts, **change})) == 1
+    assert against(*ways, {**facts, **change}, event="fail") == ()
 
 
 @given(all_facts, st.sampled_from(("filters_complete", "blocks_complete", "sound", "peer_ready", "wait_advised",

@@ -211,7 +211,9 @@ TestLamp = LampMachine.TestCase
 TestLamp.settings = QUICK
 
 
-@pytest.mark.parametrize(("name", "bindings"), [("sync", SyncBindings), ("peer", _PeerBindings)])
+@pytest.mark.parametrize(
+    ("name", "bindings"), [("sync", SyncBindings), ("interleaved", SyncBindings), ("peer", _PeerBindings)]
+)
 def test_laws_say_what_the_real_activities_returns_stand_for(name: str, bindings: type[Any]) -> None:
     """The scripted activities post the same events as those of the client."""
     law = CHARTS[name].law
