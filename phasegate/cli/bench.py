@@ -6,7 +6,7 @@ means that a bound is broken; with `--against`, that a figure is worse than in t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from phasegate.verification.bench.baseline import Worse
 
 ROUNDS = 5
+TRIES = 3
+"""How often a figure is measured before it counts as worse than its baseline."""
 
 
 def bench(
@@ -58,6 +60,11 @@ def bench(
         write(record, figures, quick=quick)
     if against is not None:
         worse = _compared(against, figures, quick)
+        for _ in range(TRIES - 1):
+            if worse:  # what got slower stays so, what was only disturbed does not
+                again = _measured(stage, _of({one.name for one in worse}, names), as_json)
+                still = {one.name for one in _compared(against, again, quick)}
+                worse = [one for one in worse if one.name in still]
     _sum_up(figures, worse, as_json)
     good = all(figure.kept for figure in figures) if against is None else not worse
     raise typer.Exit(0 if good else 1)
@@ -77,6 +84,13 @@ def _chosen(only: str) -> Sequence[str]:
     if unknown := [name for name in names if name not in BENCHMARKS]:
         raise typer.BadParameter(f"no benchmark {unknown[0]!r}: choose of {', '.join(BENCHMARKS)}", param_hint="--only")
     return [name for name in BENCHMARKS if name in names or not names]
+
+
+def _of(figures: Iterable[str], names: Sequence[str]) -> Sequence[str]:
+    """The benchmarks among `names` that have those figures: theirs are called as they are, or begin so."""
+    begun = [[name for name in names if f"{figure}-".startswith(f"{name}-")] for figure in figures]
+    wanted = {max(found, key=len) for found in begun}
+    return [name for name in names if name in wanted]
 
 
 def _stage(cache: Path | None, quick: bool, rounds: int, profile: bool) -> Stage:

@@ -114,3 +114,23 @@ def test_a_run_is_held_against_a_recorded_one(run: Run, tmp_path: Path) -> None:
     assert code == 1
     assert told.splitlines()[-1] == "fast: 0.900, worse than the baseline 2.000"
     assert run("--only", "fast", "--quick", "--against", str(file))[0] == 2
+
+
+def test_what_was_only_disturbed_is_measured_again(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A figure is worse when it is so three times in a row; only its benchmark is run again."""
+    told, fast = [0.9], list[str]()
+
+    def shaky(stage: Stage) -> list[Figure]:
+        return [at_least("shaky-one", told.pop(0), None, "1 µs", "1 µs", guarded=True)]
+
+    def counted(stage: Stage) -> list[Figure]:
+        fast.append("run")
+        return _fast(stage)
+
+    monkeypatch.setattr(benchmarks, "BENCHMARKS", {"fast": counted, "shaky": shaky})
+    file = tmp_path / "baseline.json"
+    assert run("--record", str(file))[0] == 0
+    told[:], fast[:] = [0.1, 0.1, 0.9], []
+    assert (run("--against", str(file))[0], told, fast) == (0, [], ["run"])
+    told[:] = [0.1, 0.1, 0.1, 0.9]
+    assert (run("--against", str(file))[0], told) == (1, [0.9])
