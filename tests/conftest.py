@@ -23,6 +23,7 @@ from hypothesis import settings
 from phasegate.consensus.codec import Reader, u32
 from phasegate.consensus.params import REGTEST, Network, network
 from phasegate.consensus.x11 import x11_many
+from phasegate.engine.phases import filters
 
 pytest_plugins = ("tests.simulated_world", "tests.faulty_disk")
 
@@ -73,6 +74,12 @@ LONGEST = ("test_kills.py", "test_real_sockets.py", "test_cut_network.py", "test
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first, all else as it stands."""
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+@pytest.fixture(autouse=True)
+def _filters_in_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chains of tests are short, and their filters come in runs all the same."""
+    monkeypatch.setattr(filters, "MANY", 500)
 
 
 @pytest.fixture(scope="session")

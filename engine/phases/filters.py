@@ -37,8 +37,8 @@ from phasegate.engine.work import Work
 from phasegate.p2p.messages import CFHeaders, GetCFHeaders, GetCFilters
 from phasegate.store import Change, MarkMatched, PackedFilters, PruneFilters, PutFilters, RollBackFilters, SearchBlocks
 
-MANY = 500
-"""Filters to come that are worth loading what takes many at once."""
+MANY = 10_000
+"""Filters to come that are worth loading, and in a new installation compiling, what takes many at once."""
 KEPT = 2000
 """Of the newest blocks the filters are kept in any case: reorganisations and our own transactions want them."""
 
