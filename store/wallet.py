@@ -257,38 +257,47 @@ def transactions(rows: Session, after: int = 0, at: int | None = None) -> list[S
     ]
 
 
+_COINS_OF = "FROM transactions AS t CROSS JOIN coins AS c ON"
+
+
 @attrs.frozen
 class _Chosen:
-    """The statements that read the transactions `t` for which a condition with one value holds, each by an index."""
+    """The statements that read the transactions `t` for which a condition with one value holds, each by an index.
+
+    These are found first, then what belongs to them (CROSS JOIN), and sorted at last (+): SQLite, which has no
+    statistics, would else read whole tables for a few rows.
+    """
 
     condition: str
 
     @property
     def transactions(self) -> str:
-        return self._where("SELECT row_id, txid, height, position FROM transactions AS t", " ORDER BY height, position")
+        return self._where(
+            "SELECT row_id, txid, height, position FROM transactions AS t", " ORDER BY +height, +position"
+        )
 
     @property
     def scripts(self) -> str:
-        made = self._where("SELECT t.row_id, c.script FROM transactions AS t JOIN coins AS c ON c.txid = t.txid")
-        spent = self._where("SELECT t.row_id, c.script FROM transactions AS t JOIN coins AS c ON c.spent_by = t.txid")
+        made = self._where(f"SELECT t.row_id, c.script {_COINS_OF} c.txid = t.txid")
+        spent = self._where(f"SELECT t.row_id, c.script {_COINS_OF} c.spent_by = t.txid")
         return f"{made} UNION {spent}"
 
     @property
     def received(self) -> str:
-        return self._where("SELECT c.txid, c.value FROM transactions AS t JOIN coins AS c ON c.txid = t.txid")
+        return self._where(f"SELECT c.txid, c.value {_COINS_OF} c.txid = t.txid")
 
     @property
     def sent(self) -> str:
-        return self._where("SELECT c.spent_by, c.value FROM transactions AS t JOIN coins AS c ON c.spent_by = t.txid")
+        return self._where(f"SELECT c.spent_by, c.value {_COINS_OF} c.spent_by = t.txid")
 
     @property
     def locked(self) -> str:
-        return self._where("SELECT t.txid, 1 FROM transactions AS t JOIN instantlocks AS l ON l.txid = t.txid")
+        return self._where("SELECT t.txid, 1 FROM transactions AS t CROSS JOIN instantlocks AS l ON l.txid = t.txid")
 
     @property
     def contradicted(self) -> str:
         return self._where(
-            """SELECT t.txid, 0 FROM transactions AS t JOIN transaction_inputs AS i ON i.spender = t.txid
+            """SELECT t.txid, 0 FROM transactions AS t CROSS JOIN transaction_inputs AS i ON i.spender = t.txid
             JOIN instantlock_inputs AS l ON l.txid = i.txid AND l.position = i.position AND l.lock <> t.txid"""
         )
 

@@ -1,4 +1,4 @@
-"""What it costs to record a block: no more when much was found before, and much is watched."""
+"""What it costs to record a block, and to read what it brought: no more when much was found before, and is watched."""
 
 from __future__ import annotations
 
@@ -47,11 +47,15 @@ def test_no_statement_reads_a_whole_table(tmp_path: Path, monkeypatch: pytest.Mo
         for name in ("run", "many"):
             patch.setattr(Session, name, noted(getattr(Session, name)))
         store.commit([RecordBlock(0, found(2, OutPoint(b"\1" * 32, 0)))])
+        committed = len(said)
+        assert [tx.txid for tx in store.transactions(after=int(again))] == [b"\2" * 32]
     store.close()
     recording = said[said.index("BEGIN IMMEDIATE") : next(i for i, sql in enumerate(said) if "SET recorded" in sql)]
     assert len(recording) > 8
+    reading = [sql for sql in said[committed:] if "t.row_id > ?1" in sql]
+    assert len(reading) == 6
     with apsw.Connection(str(tmp_path / f"{SIMNET.file_name}.sqlite")) as file:
-        plans = [(sql, plan) for sql in recording if sql != "BEGIN IMMEDIATE" for plan in explained(file, sql)]
+        plans = [(sql, plan) for sql in (*recording[1:], *reading) for plan in explained(file, sql)]
     assert [
         (sql, plan) for sql, plan in plans if plan.startswith("SCAN") and plan.split()[1] in (*LARGE, "t", "c")
     ] == []
