@@ -69,7 +69,7 @@ bench-baseline: $(VENV)/.ready-run  ## write down what bench-guard compares with
 	$(BIN)/phasegate bench --quick --only $(GUARDED) --record docs/bench-baseline.json
 
 diagrams: $(VENV)/.ready-run  ## draw docs/charts again (needs graphviz)
-	for chart in sync peer; do for form in mermaid:mmd md:md svg:svg; do \
+	for chart in sync interleaved peer; do for form in mermaid:mmd md:md svg:svg; do \
 	  $(BIN)/phasegate diagram --chart $$chart --format $${form%:*} -o docs/charts/$$chart.$${form#*:} || exit 1; \
 	done; done
 
