@@ -2,7 +2,8 @@
 
 It goes by windows. Each is read, segment by segment, and matched in a worker thread, several at once, one for each
 processor; what they found is written in the order of the heights. Memory holds one segment a thread. A window is the
-smaller the more is watched, so that whoever wants this to end waits for no more than a moment.
+smaller the more is watched, so that whoever wants this to end waits for no more than a moment; but a transaction has a
+row for each item, so it waits for as many heights as the largest window has.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from phasegate.store import Change, MarkMatched, Store
 PIECE = 2000
 """Filters that are read at once: the store keeps as many hashes together, and half as many filters."""
 MOST = 8 * PIECE
-"""Filters of the largest window."""
+"""Filters of the largest window, and of one transaction."""
 EFFORT = 32_000_000
 """Hashes for one window: a third of a second."""
 
@@ -63,6 +64,7 @@ class _Rescan:
         self._work = work
         self._scripts = scripts
         self._elements = Elements.of(scripts)
+        self._unwritten: list[_Window] = []
 
     async def run(self, windows: Sequence[Span]) -> None:
         """Match in all `windows`, as many at once as there are processors, and write what is found in their order."""
@@ -73,9 +75,10 @@ class _Rescan:
                     under_way.append(_Window(span))
                     nursery.start_soon(self._match, under_way[-1])
                     if len(under_way) > (os.cpu_count() or 1):
-                        await self._write(under_way.popleft())
+                        await self._take(under_way.popleft())
                 while under_way:
-                    await self._write(under_way.popleft())
+                    await self._take(under_way.popleft())
+                await self._write()
 
     async def _match(self, window: _Window) -> None:
         disputed = self._work.writer.marks.disputed is not None
@@ -83,10 +86,21 @@ class _Rescan:
         window.found = await self._work.seams.compute(_find_stored, *args)
         window.done.set()
 
-    async def _write(self, window: _Window) -> None:
+    async def _take(self, window: _Window) -> None:
+        """Once `window` is matched, have it written, with those before it or later."""
         await window.done.wait()
-        if window.found is not None:
-            match = MarkMatched(self._scripts, window.span.start, window.span.end, window.found)
+        if window.found is None:  # neither do those behind it fit any more
+            await self._write()
+            return
+        self._unwritten.append(window)
+        if window.span.end - self._unwritten[0].span.start + 1 >= MOST:
+            await self._write()
+
+    async def _write(self) -> None:
+        windows, self._unwritten = self._unwritten, []
+        if windows:
+            found = tuple([height for window in windows for height in window.found or ()])
+            match = MarkMatched(self._scripts, windows[0].span.start, windows[-1].span.end, found)
             await self._work.writer.commit_fresh(partial(self._fresh, match))
 
     def _fresh(self, match: MarkMatched) -> list[Change]:
