@@ -31,8 +31,8 @@ LIKE_CORE = Slowness(loop=0.15, filters=CORE_FILTERS, blocks=CORE_BLOCKS)
 """Such a node."""
 WARM_UP = BulkPlan(2_500, filters=1_200, matched=20, elements=20)
 """A chain that is long enough for every compiled loop to be used, and compiled."""
-HASHED, AT_ONCE_EACH = 1000, 5
-"""Headers that tell what an X11 takes, and how often each core hashes them."""
+HASHED = 4000
+"""Headers that tell what an X11 takes."""
 
 
 @attrs.frozen
@@ -104,22 +104,25 @@ class Stage:
         """The chain of `plan`, made if need be."""
         return BulkChain.open(plan, made(plan, self.cache, self.say))
 
-    def x11_seconds(self, cores: int = 1) -> float:
+    def x11_seconds(self, cores: int = 1, headers: int = HASHED) -> float:
         """What one X11 takes on one core at this moment: the floor of everything about headers.
 
         Args:
             cores: how many hash at once. What one of them does then may be less than what it does alone: two cores
                 of a machine are often two threads of one.
+            headers: how many each of them hashes, at least; five times as many as that for the median.
         """
-        raw = self.chain(self.sizes.middle).headers(1, HASHED)
+        chain = self.chain(self.sizes.middle)
+        raw = chain.headers(1, min(HASHED, chain.height))
+        pieces = -(-headers * HEADER_SIZE // len(raw)) * cores
         with ThreadPoolExecutor(cores) as threads:
 
             def hash_all() -> None:
-                list(threads.map(x11_many, [raw] * cores * AT_ONCE_EACH))
+                list(threads.map(x11_many, [raw] * pieces))
 
             hash_all()
             taken = statistics.median([timed(hash_all) for _ in range(5)])
-        return taken * HEADER_SIZE / (len(raw) * AT_ONCE_EACH)
+        return taken * HEADER_SIZE * cores / (len(raw) * pieces)
 
     @contextmanager
     def peers(self, plan: BulkPlan, slowness: Slowness = AT_ONCE, count: int = 1) -> Iterator[list[Peer]]:
