@@ -13,7 +13,9 @@ from phasegate.statecharts.anatomy import Anatomy, Arrow, Guard, build, read
 from phasegate.statecharts.catalogue import CHARTS, Ruled
 from phasegate.statecharts.chart import Chart
 from phasegate.statecharts.explore import Report, verify
-from phasegate.statecharts.law import PEER, SYNC, Law, Response, respond
+from phasegate.statecharts.law import Law, Response, respond
+from phasegate.statecharts.law_peer import PEER
+from phasegate.statecharts.law_sync import SYNC
 from phasegate.statecharts.sync import SyncChart
 from phasegate.statecharts.table import Table
 from phasegate.statecharts.walk import Walk

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from phasegate.engine.facts import GUARDS, Facts
 from phasegate.engine.recovery import Strategy
-from phasegate.statecharts.law import SYNC, Beside
+from phasegate.statecharts.law import Beside
 from phasegate.statecharts.law_interleaved import INTERLEAVED
+from phasegate.statecharts.law_sync import SYNC
 from phasegate.statecharts.places import place
 from phasegate.store import Watermarks
 from phasegate.verification import evidence
