@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phasegate.engine.facts import GUARDS, Facts, FactsModel
+from phasegate.engine.facts import GUARDS, Facts, FactsModel, strategy_of
 from phasegate.engine.recovery import Strategy
 from phasegate.statecharts.sync import SyncChart, SyncFacts
 from phasegate.store import Watermarks
@@ -219,6 +219,7 @@ def test_the_journal_gets_plain_values() -> None:
     assert json.loads(json.dumps(written)) == written
     assert (written["tip_hash"][:4], written["advice"], written["masternodes"]) == ("1f1e", "wait", None)
     assert written["mn_floor"] == 2
+    assert [strategy_of(facts.as_dict()) for facts in (DONE, changed(under_way={}))] == ["sequential", "interleaved"]
 
 
 @given(all_facts)
