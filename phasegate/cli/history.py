@@ -11,6 +11,7 @@ import typer
 from phasegate.cli import options
 from phasegate.cli.refusal import one_line, refusals
 from phasegate.engine.errors import ConfigError
+from phasegate.statecharts.places import leaves_of, place
 
 if TYPE_CHECKING:
     from phasegate.consensus.params import Network
@@ -90,5 +91,15 @@ def _draw(_store: Store, _network: Network, rows: Rows) -> None:
 def _say(_store: Store, _network: Network, rows: Rows) -> None:
     for row in rows:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.time))
-        line = f"{when}  {row.source:>10} -> {row.target:<10} {row.event:<8} {one_line(row.reason)}"
+        source, target = changed(row)
+        line = f"{when}  {source:>10} -> {target:<10} {row.event:<8} {one_line(row.reason)}"
         typer.echo(line.rstrip())
+
+
+def changed(row: JournalRow) -> tuple[str, str]:
+    """Where a step came from and led to; of regions those that took part."""
+    before, after = leaves_of(row.source), leaves_of(row.target)
+    if len(before) != len(after):
+        return row.source, row.target
+    moved = [pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]] or [(row.source, row.target)]
+    return place(old for old, _ in moved), place(new for _, new in moved)
