@@ -11,7 +11,6 @@ import typer
 from phasegate.cli import options
 from phasegate.cli.refusal import one_line, refusals
 from phasegate.engine.errors import ConfigError
-from phasegate.statecharts.places import leaves_of, place
 
 if TYPE_CHECKING:
     from phasegate.consensus.params import Network
@@ -98,6 +97,8 @@ def _say(_store: Store, _network: Network, rows: Rows) -> None:
 
 def changed(row: JournalRow) -> tuple[str, str]:
     """Where a step came from and led to; of regions those that took part."""
+    from phasegate.statecharts.places import leaves_of, place
+
     before, after = leaves_of(row.source), leaves_of(row.target)
     if len(before) != len(after):
         return row.source, row.target
