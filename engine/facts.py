@@ -205,6 +205,11 @@ INTERLEAVED_GUARDS = (
 """The guards of `InterleavedChart`, each an attribute of `Facts`."""
 
 
+def strategy_of(told: Mapping[str, Any]) -> str:
+    """The strategy of the client whose facts, as `as_dict` gives them, were `told`."""
+    return "interleaved" if "under_way" in told else "sequential"
+
+
 class FactsModel:
     """The model of both charts: answers each guard from the snapshot of the current step."""
 

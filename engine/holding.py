@@ -26,7 +26,7 @@ class Holding(Generic[R]):
     """Keeps account of bytes.
 
     Args:
-        limit: bytes.
+        limit: bytes; `room` tells what others take of them.
         size: the bytes that a result takes; None when nothing is to be counted.
         expected: the bytes that each of the first results may take; 0 when nobody knows.
     """
@@ -63,9 +63,12 @@ class Holding(Generic[R]):
             self._applied = 0
             give_back()
 
-    def has_room(self, under_way: int) -> bool:
-        """Whether there is room for one more fetch beside the `under_way` ones."""
+    def takes(self, under_way: int) -> int:
+        """Bytes held, and those that `under_way` fetches may bring."""
         if self._size is None:
-            return True
-        expected = max(self._recent, default=self._expected)
-        return self.held + (under_way + 1) * expected <= self._limit
+            return 0
+        return self.held + under_way * max(self._recent, default=self._expected)
+
+    def has_room(self, under_way: int, beside: int = 0) -> bool:
+        """Whether there is room for one more fetch beside the `under_way` ones and what others take."""
+        return self._size is None or self.takes(under_way + 1) + beside <= self._limit

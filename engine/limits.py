@@ -48,10 +48,10 @@ class Limits:
     together, `rate` how many may be sent in a second (a token bucket that holds one second's worth, at least one),
     `batch` the items of one request (Core answers at most 2000 filter headers and 1000 filters). `window` caps the
     batches of a download that are under way or wait in memory for their turn to be stored, over all peers together;
-    `hold_bytes` what those may take in memory; see `memory` for what they come from. A batch that is under way for
-    `steal_after`, and for twice as long as others took, is asked of a second peer too, if one is idle; the first answer
-    counts. Between known blocks headers come in ranges of about `header_span`, `in_flight` of them from one peer;
-    beyond, request after request.
+    `hold_bytes` what those of all downloads may take in memory; see `memory` for what they come from. A batch that is
+    under way for `steal_after`, and for twice as long as others took, is asked of a second peer too, if one is idle;
+    the first answer counts. Between known blocks headers come in ranges of about `header_span`, `in_flight` of them
+    from one peer; beyond, request after request.
 
     Patience. `idle_timeout` is how long a request may go without any sign of its answer, doubled up to `idle_cap` where
     silence is not one peer's alone; a connection is lost when a ping, sent each `ping_interval`, has no answer by the

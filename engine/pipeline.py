@@ -6,7 +6,8 @@ queue for the others; the peer is dropped or banned. One that is unfit for its j
 again is for `peers` to say.
 
 The lowest open job goes to an idle peer, as `staff` ranks them. None is given out that is `window` or more ahead of
-what has been applied, nor one for which `holding` sees no room. The job that all wait for is always let in.
+what has been applied, nor one for which `holding` sees no room beside what other downloads of the client take. The job
+that all wait for is let in all the same, as soon as it is this download's turn (`room`).
 
 A job that was with one peer for `steal_after`, and for twice as long as such jobs take now, is overdue: an idle peer is
 asked for it too, the first result counts, and the other fetch is cancelled. The job that all wait for comes first,
@@ -36,6 +37,7 @@ from phasegate.consensus.faults import PeerMisbehaved
 from phasegate.engine.errors import FailureKind, PeerGone, Unfit
 from phasegate.engine.holding import Holding
 from phasegate.engine.peers import Peer
+from phasegate.engine.room import Share
 from phasegate.engine.staff import Staff
 from phasegate.engine.work import Work, unwrapped
 from phasegate.p2p.addresses import Address
@@ -87,8 +89,9 @@ async def in_order(
             line = _Line(work, Staff(work, choose, per_peer), jobs, fetch, nursery, held)
             if callable(peers):
                 nursery.start_soon(line.follow)
-            for index, job in enumerate(jobs):
-                await apply(job, await line.result(index))
+            with work.ledger.room.shared_by(line.share):
+                for index, job in enumerate(jobs):
+                    await apply(job, await line.result(index))
             nursery.cancel_scope.cancel()
 
 
@@ -120,6 +123,7 @@ class _Line(Generic[J, R]):
         self._fetch = fetch
         self._nursery = nursery
         self._held = held
+        self._room = work.ledger.room
         self._open = list(range(len(jobs)))
         self._under_way: dict[int, list[_Fetch]] = {}
         self._results: dict[int, R] = {}
@@ -129,14 +133,16 @@ class _Line(Generic[J, R]):
         self._taken = -1
         self._times: deque[float] = deque(maxlen=RECENT)
         self._moved = trio.Event()
+        self.share = Share(self._takes, self._look_again)
 
     async def result(self, index: int) -> R:
         """The result of the job at `index`, all before it having been applied."""
         self._head = index
         self._held.applied()
+        self._room.end_turn(self.share)
         self._hand_out()
         while index not in self._results:
-            if not self._under_way or self._hopeless:
+            if self._hopeless or not (self._under_way or self._room.waits(self.share)):
                 raise self._work.no_peer()
             moved = self._moved
             with trio.move_on_at(self._next_race()):
@@ -146,13 +152,22 @@ class _Line(Generic[J, R]):
         self._held.take(index)
         return self._results.pop(index)
 
+    def _takes(self) -> int:
+        return self._held.takes(self._fetches())
+
+    def _fetches(self) -> int:
+        return sum(map(len, self._under_way.values()))
+
+    def _look_again(self) -> None:
+        self._hand_out()
+        self._stir()
+
     async def follow(self) -> None:
         """Take in the peers that come, until cancelled."""
         while True:
             await self._work.pool.changed()
             self._staff.look_again()
-            self._hand_out()
-            self._stir()
+            self._look_again()
 
     def _hand_out(self) -> None:
         """Give idle peers what there is to do."""
@@ -171,11 +186,12 @@ class _Line(Generic[J, R]):
 
     def _wanted(self) -> Iterator[int]:
         """What could be given to a peer now, the most urgent first."""
-        if self._is_overdue(self._head):
+        room, share = self._room, self.share
+        has_room = self._held.has_room(self._fetches(), room.taken_beside(share))
+        if self._is_overdue(self._head) and (has_room or room.may_exceed(share)):
             yield self._head
-        has_room = self._held.has_room(sum(map(len, self._under_way.values())))
         within = self._head + (self._work.limits.window if has_room else 1)
-        if self._open and self._open[0] < within:
+        if self._open and self._open[0] < within and (has_room or room.may_exceed(share)):
             yield self._open[0]
         if has_room:
             yield from filter(self._is_overdue, sorted(self._under_way))
@@ -248,8 +264,8 @@ class _Line(Generic[J, R]):
             del self._under_way[fetch.index]
             if not self._is_done(fetch.index):
                 heapq.heappush(self._open, fetch.index)
-        self._hand_out()
-        self._stir()
+        self._look_again()
+        self._room.given_back(self.share)
 
     def _stir(self) -> None:
         self._moved.set()

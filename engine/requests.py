@@ -33,6 +33,7 @@ from phasegate.engine.desks import STEADY, Desk
 from phasegate.engine.errands import ANNOUNCED, Errands
 from phasegate.engine.errors import LocalProtocolError
 from phasegate.engine.patience import Patience
+from phasegate.engine.room import Room
 from phasegate.engine.turns import Turns
 from phasegate.engine.under_way import Request, RequestView
 from phasegate.p2p.filter_runs import CFilterRun
@@ -65,7 +66,7 @@ class Tally:
 
 
 class Ledger:
-    """All requests of a client.
+    """All requests of a client, and the room in memory for what its downloads bring.
 
     Args:
         beside: the phases that may have their desks open beside each other; no other may beside any.
@@ -74,6 +75,7 @@ class Ledger:
     def __init__(self, beside: Collection[str] = ()) -> None:
         self.tally = Tally()
         self.errand_tally = Tally()
+        self.room = Room()
         self._beside = frozenset(beside)
         self._desks: dict[str, Desk] = {}
         self._errands: Errands | None = None

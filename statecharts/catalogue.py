@@ -9,8 +9,10 @@ import attrs
 
 from phasegate.statecharts.chart import Chart
 from phasegate.statecharts.interleaved import InterleavedChart
-from phasegate.statecharts.law import PEER, SYNC, Law
+from phasegate.statecharts.law import Law
 from phasegate.statecharts.law_interleaved import INTERLEAVED
+from phasegate.statecharts.law_peer import PEER
+from phasegate.statecharts.law_sync import SYNC
 from phasegate.statecharts.peer import PeerChart
 from phasegate.statecharts.sync import SyncChart
 

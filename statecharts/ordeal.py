@@ -23,8 +23,10 @@ import attrs
 
 from phasegate.statecharts.anatomy import read
 from phasegate.statecharts.chart import Chart
-from phasegate.statecharts.law import PHASES, RECOVERING, SYNC, Law
+from phasegate.statecharts.law import Law
 from phasegate.statecharts.law_interleaved import INTERLEAVED
+from phasegate.statecharts.law_recovery import RECOVERING
+from phasegate.statecharts.law_sync import PHASES, SYNC
 from phasegate.statecharts.policy import Reason, Rule, Strategy, ruling
 from phasegate.statecharts.relation import Configuration, Relation, Step
 from phasegate.statecharts.table import Table

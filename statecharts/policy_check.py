@@ -24,8 +24,10 @@ import attrs
 
 from phasegate.statecharts.chart import Chart
 from phasegate.statecharts.interleaved import InterleavedChart
-from phasegate.statecharts.law import PHASES, RECOVERING, SYNC, Law
+from phasegate.statecharts.law import Law
 from phasegate.statecharts.law_interleaved import INTERLEAVED
+from phasegate.statecharts.law_recovery import RECOVERING
+from phasegate.statecharts.law_sync import PHASES, SYNC
 from phasegate.statecharts.ordeal import FAILING, LEAVES, Move, Ordeal, Plight
 from phasegate.statecharts.policy import POLICY, REMEDIES, Reason, Rule, Strategy
 from phasegate.statecharts.relation import Configuration, Step

@@ -1,7 +1,8 @@
 """The sync of a light client as a statechart: one kind of data at a time, each complete before the next begins.
 
-Two laws hold in this file. Everything that decides what follows what stands here, and nothing here does any I/O: the
-guards are names on `SyncFacts`, the activities names on `SyncActivities`, and whoever runs the chart brings both.
+Two laws hold in this file. Everything that decides which phase follows which stands here, and nothing here does any
+I/O: the guards are names on `SyncFacts`, the activities names on `SyncActivities`, and whoever runs the chart brings
+both. The states of recovery and the ways into and out of them are those of `recovery`, which another chart has too.
 
 How to read it:
 
@@ -24,31 +25,14 @@ from typing import Protocol
 
 from statemachine import State
 
+from phasegate.statecharts import recovery
 from phasegate.statecharts.chart import Chart
+from phasegate.statecharts.phases import PhaseActivities, PhaseFacts
+from phasegate.statecharts.recovery import RecoveryActivities, RecoveryFacts
 
 
-class SyncFacts(Protocol):
+class SyncFacts(PhaseFacts, RecoveryFacts, Protocol):
     """The guards: what the chart may ask, each a pure answer from one frozen snapshot."""
-
-    @property
-    def mn_enabled(self) -> bool:
-        """Masternode lists are wanted by the configuration."""
-
-    @property
-    def filters_enabled(self) -> bool:
-        """Filters, and therefore filter headers and blocks, are wanted by the configuration."""
-
-    @property
-    def headers_complete(self) -> bool:
-        """Every ready peer had nothing that extends or outweighs the stored tip, and the work suffices."""
-
-    @property
-    def mnlist_complete(self) -> bool:
-        """The masternode list is stored and verified at the header tip."""
-
-    @property
-    def cfheaders_complete(self) -> bool:
-        """Filter headers are stored, contiguous and verified, to the header tip."""
 
     @property
     def filters_complete(self) -> bool:
@@ -58,78 +42,9 @@ class SyncFacts(Protocol):
     def blocks_complete(self) -> bool:
         """No matched block is left to fetch."""
 
-    @property
-    def all_enabled_complete(self) -> bool:
-        """Every enabled phase is complete, for one and the same tip."""
 
-    @property
-    def sound(self) -> bool:
-        """Nothing speaks against relying on what is complete: the tip is fresh, the filter headers undisputed."""
-
-    @property
-    def work_left(self) -> bool:
-        """A peer hinted at another tip, or something stored is no longer complete."""
-
-    @property
-    def wait_advised(self) -> bool:
-        """The network is away: wait for it."""
-
-    @property
-    def retry_advised(self) -> bool:
-        """The failure may pass: try again after a while."""
-
-    @property
-    def restart_advised(self) -> bool:
-        """Retrying did not help: start the phase again from its stored watermark."""
-
-    @property
-    def switch_advised(self) -> bool:
-        """The peer is the trouble, and another may be had."""
-
-    @property
-    def peer_ready(self) -> bool:
-        """A peer that can serve the enabled phases is ready."""
-
-    @property
-    def remedy_found(self) -> bool:
-        """The reason for being degraded has ended."""
-
-
-class SyncActivities(Protocol):
+class SyncActivities(PhaseActivities, RecoveryActivities, Protocol):
     """The entry actions: each asks for one activity that runs for as long as its state is active."""
-
-    def download_headers(self, target: State) -> None:
-        """Walk the header chain to the peers' tip."""
-
-    def download_masternodes(self, target: State) -> None:
-        """Bring the masternode list to the header tip."""
-
-    def download_filter_headers(self, target: State) -> None:
-        """Bring the filter headers to the header tip."""
-
-    def download_filters(self, target: State) -> None:
-        """Bring the filters to the header tip and match them."""
-
-    def download_blocks(self, target: State) -> None:
-        """Fetch and scan the matched blocks."""
-
-    def back_off(self, target: State) -> None:
-        """Sleep a growing, jittered while."""
-
-    def restart_phase(self, target: State) -> None:
-        """Forget what is in memory and start again from the stored watermarks."""
-
-    def switch_peer(self, target: State) -> None:
-        """Leave the peer and find another."""
-
-    def wait_for_network(self, target: State) -> None:
-        """Wait until any peer can be reached."""
-
-    def follow_tip(self, target: State) -> None:
-        """Watch for new blocks."""
-
-    def await_remedy(self, target: State) -> None:
-        """Watch for the end of the reason for being degraded."""
 
 
 class SyncChart(Chart[SyncFacts]):
@@ -145,11 +60,7 @@ class SyncChart(Chart[SyncFacts]):
             filters = State("Downloading filters", enter="download_filters")
             blocks = State("Downloading blocks", enter="download_blocks")
 
-        class recovering(State.Compound, name="Recovering"):
-            backoff = State("Backing off", initial=True, enter="back_off")
-            restarting = State("Restarting phase", enter="restart_phase")
-            switching = State("Switching peer", enter="switch_peer")
-            waiting = State("Waiting for network", enter="wait_for_network")
+        recovering = recovery.recovering()
 
         synced = State("Fully synced", enter="follow_tip")
         degraded = State("Degraded", enter="await_remedy")
@@ -190,25 +101,11 @@ class SyncChart(Chart[SyncFacts]):
     rewind = online.synced.to(online.syncing.headers) | online.syncing.to(online.syncing.headers)
 
     fail = (
-        online.synced.to(online.recovering.waiting, cond="wait_advised")
-        | online.synced.to(online.recovering.backoff, cond="retry_advised")
-        | online.synced.to(online.recovering.restarting, cond="restart_advised")
-        | online.synced.to(online.recovering.switching, cond="switch_advised")
-        | online.synced.to(online.degraded)
-        | online.syncing.to(online.recovering.waiting, cond="wait_advised")
-        | online.syncing.to(online.recovering.backoff, cond="retry_advised")
-        | online.syncing.to(online.recovering.restarting, cond="restart_advised")
-        | online.syncing.to(online.recovering.switching, cond="switch_advised")
-        | online.syncing.to(online.degraded)
+        recovery.advised(online.synced, online.recovering, online.degraded)
+        | recovery.advised(online.syncing, online.recovering, online.degraded)
         | online.recovering.to(online.degraded)
     )
-    recover = (
-        online.recovering.backoff.to(online.syncing.headers)
-        | online.recovering.restarting.to(online.syncing.headers)
-        | online.recovering.switching.to(online.syncing.headers, cond="peer_ready")
-        | online.recovering.waiting.to(online.syncing.headers, cond="peer_ready")
-        | online.degraded.to(online.syncing.headers, cond="remedy_found")
-    )
+    recover = recovery.recovered(online.recovering, online.degraded, online.syncing.headers)
 
     pause = online.to(paused)
     resume = paused.to(online.syncing.headers)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from phasegate.store.changes import RecordChainLock
+from phasegate.store.changes import RecordChainLock, VerifiedChainLock
 from phasegate.store.checksum import checksum
 from phasegate.store.damage import Damage
 from phasegate.store.database import Row, Session
@@ -17,24 +17,8 @@ KEPT = 100
 
 
 @attrs.frozen
-class StoredChainLock:
-    """A verified ChainLock.
-
-    Args:
-        height: of the locked block.
-        block_hash: its hash.
-        signature: 96 bytes.
-        quorum_type: with `quorum_hash` the quorum that signed.
-        quorum_hash: see there.
-        mined_by: the lowest height at which that quorum is known to be active.
-    """
-
-    height: int
-    block_hash: bytes
-    signature: bytes
-    quorum_type: int
-    quorum_hash: bytes
-    mined_by: int
+class StoredChainLock(VerifiedChainLock):
+    """A verified ChainLock as it was recorded."""
 
 
 def record_chainlock(rows: Session, chain: ChainMarks, change: RecordChainLock) -> None:

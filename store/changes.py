@@ -112,12 +112,12 @@ class JudgeQuorums:
 
 
 @attrs.frozen
-class RecordChainLock:
-    """A verified ChainLock of a stored block; the newest 100 are kept.
+class VerifiedChainLock:
+    """A ChainLock whose signature holds.
 
     Args:
-        height: of the block.
-        block_hash: its hash, which must be the stored one.
+        height: of the locked block.
+        block_hash: its hash.
         signature: 96 bytes.
         quorum_type: with `quorum_hash` the quorum that signed.
         quorum_hash: see there.
@@ -130,6 +130,11 @@ class RecordChainLock:
     quorum_type: int
     quorum_hash: bytes
     mined_by: int
+
+
+@attrs.frozen
+class RecordChainLock(VerifiedChainLock):
+    """A verified ChainLock of a stored block, whose hash must be the stored one; the newest 100 are kept."""
 
 
 @attrs.frozen

@@ -146,9 +146,12 @@ def copy_tree(root: Path, copy: Path) -> None:
 
 
 def _run(verify: Sequence[str], copy: Path, home: Path) -> tuple[int, str]:
-    """Run the command on a copy: its code is what is imported, and no cache of another tree is in reach."""
+    """Run the command on a copy: its code is what is imported, and no cache of another tree is in reach.
+
+    What is compiled stays in the copy, so that the processes of one run need not each do it again.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "NUMBA_"))}
-    own = {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "NUMBA_CACHE_DIR": str(home / "numba")}
+    own = {"PYTHONPATH": str(copy), "NUMBA_CACHE_DIR": str(home / "numba")}
     try:
         if not _is_imported(copy, {**kept, **own}):
             return -1, "another phasegate than that of the copy would be judged"

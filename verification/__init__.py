@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from phasegate.statecharts.explore import Report as Exploration
     from phasegate.statecharts.explore import verify as explore
     from phasegate.statecharts.fingerprint import fingerprint
-    from phasegate.statecharts.law import PEER, SYNC, Beside, Clause, Law, Response, respond
+    from phasegate.statecharts.law import Beside, Clause, Law, Response, respond
     from phasegate.statecharts.law_interleaved import INTERLEAVED
+    from phasegate.statecharts.law_peer import PEER
+    from phasegate.statecharts.law_sync import SYNC
     from phasegate.statecharts.violation import Violation
     from phasegate.verification.machine import EngineMachine
     from phasegate.verification.ready import ChartTests
@@ -98,8 +100,10 @@ _HOMES = {
     "statecharts.diagram": ("Form", "draw", "draw_way"),
     "statecharts.explore": ("Report as Exploration", "verify as explore"),
     "statecharts.fingerprint": ("fingerprint",),
-    "statecharts.law": ("PEER", "SYNC", "Beside", "Clause", "Law", "Response", "respond"),
+    "statecharts.law": ("Beside", "Clause", "Law", "Response", "respond"),
     "statecharts.law_interleaved": ("INTERLEAVED",),
+    "statecharts.law_peer": ("PEER",),
+    "statecharts.law_sync": ("SYNC",),
     "statecharts.violation": ("Violation",),
     "verification.machine": ("EngineMachine",),
     "verification.ready": ("ChartTests",),

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 import attrs
 import typer
 
+from phasegate.cli import options
 from phasegate.cli.listening import Listening
 from phasegate.cli.refusal import Code, refusals, refuse
 
@@ -37,6 +38,7 @@ DELAY = 0.03
 def demo(
     blocks: Annotated[int, typer.Option(min=50, help="Height of the generated chain.")] = 5000,
     seed: Annotated[int, typer.Option(help="What it grows from.")] = 1,
+    strategy: options.Strategy = options.StrategyName.SEQUENTIAL,
 ) -> None:
     """Show a whole sync. A simulated node, all five phases live, the chart, what was found, and whether it is true."""
     from phasegate.cli.verdict import show_verdict
@@ -46,7 +48,12 @@ def demo(
     with TemporaryDirectory(prefix="phasegate-demo-") as place, _node(blocks, seed) as node, refusals("demo"):
         typer.echo(f"It listens on {node.address}. A client syncs from it and watches {len(node.watch)} addresses:\n")
         config = Config.create(
-            "simnet", peers=(node.address,), connect_only=True, watch=node.watch, datadir=Path(place)
+            "simnet",
+            peers=(node.address,),
+            connect_only=True,
+            watch=node.watch,
+            datadir=Path(place),
+            strategy=strategy.value,
         )
         ending = _sync(config)
         if ending.code is Code.INTERRUPTED:

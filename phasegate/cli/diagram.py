@@ -25,7 +25,9 @@ class ChartName(StrEnum):
 def diagram(
     chart: Annotated[ChartName, typer.Option(help="Which chart.")] = ChartName.SYNC,
     form: Annotated[Form, typer.Option("--format", help="svg and png need graphviz.")] = Form.MERMAID,
-    active: Annotated[str | None, typer.Option(metavar="STATE", help="Highlight this state, by its id.")] = None,
+    active: Annotated[
+        str | None, typer.Option(metavar="STATE", help="Highlight this state, by its id; several are joined by +.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: standard out.")
     ] = None,

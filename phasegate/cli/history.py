@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from itertools import chain
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -60,13 +59,18 @@ def _rows(store: Store, limit: int | None) -> Rows:
 
 
 def _say_json(store: Store, network: Network, rows: Rows) -> None:
+    """Each row under a line that names the chart: a new one where a client of another strategy was run."""
     from phasegate.cli.output import journal_header, journal_line, write_line
+    from phasegate.engine.facts import strategy_of
 
-    first = next(rows, None)
-    begins = store.journal_end() + 1 if first is None else first.row_id
-    write_line("journal", None, journal_header(network.name, begins))
-    for row in chain([] if first is None else [first], rows):
-        write_line("transition", row.time, journal_line(row))
+    told = ""
+    for row in rows:
+        line = journal_line(row)
+        if told != (told := strategy_of(line["facts"])):
+            write_line("journal", None, journal_header(network.name, row.row_id, told))
+        write_line("transition", row.time, line)
+    if not told:
+        write_line("journal", None, journal_header(network.name, store.journal_end() + 1))
 
 
 def _draw(_store: Store, _network: Network, rows: Rows) -> None:
@@ -86,5 +90,17 @@ def _draw(_store: Store, _network: Network, rows: Rows) -> None:
 def _say(_store: Store, _network: Network, rows: Rows) -> None:
     for row in rows:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.time))
-        line = f"{when}  {row.source:>10} -> {row.target:<10} {row.event:<8} {one_line(row.reason)}"
+        source, target = changed(row)
+        line = f"{when}  {source:>10} -> {target:<10} {row.event:<8} {one_line(row.reason)}"
         typer.echo(line.rstrip())
+
+
+def changed(row: JournalRow) -> tuple[str, str]:
+    """Where a step came from and led to; of regions those that took part."""
+    from phasegate.statecharts.places import leaves_of, place
+
+    before, after = leaves_of(row.source), leaves_of(row.target)
+    if len(before) != len(after):
+        return row.source, row.target
+    moved = [pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]] or [(row.source, row.target)]
+    return place(old for old, _ in moved), place(new for _, new in moved)

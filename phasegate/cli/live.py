@@ -43,12 +43,12 @@ STATES = {
 
 
 def called(place: str) -> str:
-    """How a place of the chart is called; of phases beside each other those that are at work are named."""
+    """How a place of the chart is called; of phases beside each other those that are at work are named, if any is."""
     leaves = leaves_of(place)
     if len(leaves) == 1:
         return STATES.get(place, place)
     working = [TITLES[leaf].lower() for leaf in leaves if leaf in TITLES]
-    return f"Downloading {', '.join(working)}" if working else "Nothing to download"
+    return f"Downloading {', '.join(working)}" if working else ""
 
 
 @singledispatch
@@ -59,8 +59,8 @@ def told(event: events.Event) -> str:
 
 @told.register
 def _(event: events.Transition) -> str:
-    why = f": {event.reason}" if event.reason else ""
-    return f"{called(event.target)}{why}"
+    place = called(event.target)
+    return f"{place}: {event.reason}" if place and event.reason else place
 
 
 @told.register

@@ -80,8 +80,8 @@ Strategy = Annotated[
     typer.Option(
         "--strategy",
         metavar="NAME",
-        help="sequential: one phase after the other, each complete first (default); interleaved: all beside each other "
-        "once the headers are there.",
+        help="sequential: one phase after the other, each complete first; interleaved: once the headers are there all "
+        "others beside each other, each as far as what it builds on is stored.",
     ),
 ]
 NoMasternodes = Annotated[bool, typer.Option("--no-masternodes", help="Leave masternode lists out.")]

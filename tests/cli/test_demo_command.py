@@ -74,12 +74,37 @@ def test_a_chain_without_a_spend_is_no_demo() -> None:
     ]
 
 
-def test_the_whole_demo_runs(tmp_path: Path) -> None:
+BESIDE = (
+    "mnlist_waiting+cfheaders_rest+filters_rest+blocks_rest",
+    "mnlist+cfheaders+filters_rest+blocks_rest",
+    "mnlist_rest+cfheaders_rest+filters+blocks",
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "holds"),
+    [
+        (("idle", "headers", *BESIDE, "synced"), True),
+        (("idle", "headers", *BESIDE, "headers", *BESIDE, "synced"), True),
+        (("idle", "headers", *BESIDE, "headers", *BESIDE[:2], "synced"), False),
+        (("idle", "headers", *BESIDE, "degraded"), False),
+        (("idle", *BESIDE, "synced"), False),
+    ],
+)
+def test_phases_beside_each_other_come_in_any_order(path: tuple[str, ...], holds: bool) -> None:
+    """But after the headers, and none is left out in the last walk."""
+    verdict = checks(SYNCED, attrs.evolve(TRUE, journal=_journal(*path)), NODE)
+    assert [check.holds for check in verdict] == [True, holds, True, True, True]
+
+
+@pytest.mark.parametrize("strategy", ["sequential", "interleaved"])
+def test_the_whole_demo_runs(tmp_path: Path, strategy: str) -> None:
     """With a real node in another process it ends by itself with 0, shows the chart, a payment and a spend."""
-    words = [sys.executable, "-m", "phasegate", "demo", "--blocks", "60"]
+    words = [sys.executable, "-m", "phasegate", "demo", "--blocks", "60", "--strategy", strategy]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "Fully synced ✓ ◀ active" in done.stdout
     assert "✗" not in done.stdout
+    assert ("beside each other" in done.stdout) is (strategy == "interleaved")
     assert "   +" in done.stdout
     assert "   -" in done.stdout

@@ -89,6 +89,18 @@ def test_every_state_has_a_name_for_people() -> None:
     assert told(events.Transition(1, 0.0, "a", "synced", "e", "", {})) == leaves["synced"] == "Fully synced"
 
 
+@pytest.mark.parametrize(
+    ("place", "line"),
+    [
+        ("mnlist+cfheaders+filters_rest+blocks_rest", "Downloading masternode lists, filter headers"),
+        ("mnlist_rest+cfheaders_rest+filters_rest+blocks_rest", ""),
+    ],
+)
+def test_of_phases_beside_each_other_those_at_work_are_told(place: str, line: str) -> None:
+    """While all are at rest there is nothing to say: they are about to begin, or have come to their end."""
+    assert told(events.Transition(1, 0.0, "headers", place, "advance", "", {})) == line
+
+
 def test_an_unreadable_store_is_summed_up_by_its_marks(config: Config, check_line: Callable[[Any], None]) -> None:
     """What was found is null, not empty, when nobody could look."""
     line = {"event": "summary", "time": 0.0, **_summary(config, Holdings(MARKS)).as_dict()}

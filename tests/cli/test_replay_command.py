@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import phasegate
+from phasegate.statecharts.catalogue import CHARTS
 from phasegate.statecharts.fingerprint import fingerprint
 from phasegate.statecharts.sync import SyncChart
 
@@ -25,13 +26,24 @@ Line = dict[str, Any]
 @pytest.fixture(scope="module")
 def printed(honest: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """What two runs of `sync --json` into one store printed, and `history --json` of it."""
-    place = tmp_path_factory.mktemp("replay")
+    return runs_of(honest, tmp_path_factory.mktemp("replay"), "sequential", "sequential")
+
+
+@pytest.fixture(scope="module")
+def both(honest: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """The same of three runs, of which the second one was interleaved."""
+    return runs_of(honest, tmp_path_factory.mktemp("both"), "sequential", "interleaved", "sequential")
+
+
+def runs_of(honest: Any, place: Path, *strategies: str) -> tuple[str, str]:
+    """What a run of `sync --json` of each strategy into one store printed, and `history --json` of it."""
 
     def call(*arguments: str) -> str:
         words = [*COMMAND, *arguments, "--network", "simnet", "--datadir", str(place), "--json"]
         return subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout
 
-    syncs = [call("sync", "--once", "--peer", honest.address, *honest.watching) for _ in range(2)]
+    peer = "--peer", honest.address
+    syncs = [call("sync", "--once", "--strategy", strategy, *peer, *honest.watching) for strategy in strategies]
     return "".join(syncs), call("history")
 
 
@@ -77,6 +89,38 @@ def test_a_log_has_the_same_transitions_as_the_journal(printed: tuple[str, str])
     headers = [line for line in log if line["event"] == "journal"]
     assert [header["first_row"] for header in headers] == [1, 8]
     assert {header["fingerprint"] for header in headers} == {journal[0]["fingerprint"]}
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["sync", "history"])
+def test_each_run_is_under_the_name_of_its_chart(
+    judge: Run, both: tuple[str, str], check_line: Run, which: int
+) -> None:
+    """With its fingerprint and first row, live and from the store; the law is kept, of all runs and of each alone."""
+    lines = [line for line in lines_of(both[which]) if line["event"] in ("journal", "transition")]
+    starts = [place for place, line in enumerate(lines) if line["event"] == "journal"]
+    headers = [lines[place] for place in starts]
+    for header in headers:
+        check_line(header)
+    assert [header["chart"] for header in headers] == ["sync", "interleaved", "sync"]
+    assert [header["fingerprint"] for header in headers] == [
+        fingerprint(CHARTS[header["chart"]].chart) for header in headers
+    ]
+    assert [header["first_row"] for header in headers] == [lines[place + 1]["row_id"] for place in starts]
+    outcome = judge(text_of(lines), "--json")
+    assert (outcome.code, outcome.summary["restarts"], outcome.summary["foreign"]) == (0, 2, False)
+    for start, end in zip(starts, [*starts[1:], None], strict=True):
+        run = lines[start:end]
+        assert any("+" in line["to"] for line in run[1:]) is (run[0]["chart"] == "interleaved")
+        assert judge(text_of(run)).code == 0
+
+
+def test_a_history_that_names_one_chart_for_all_is_read_too(judge: Run, both: tuple[str, str]) -> None:
+    """As earlier versions printed it: what ran is seen by the places that only one of both charts has."""
+    header, *rows = [line for line in lines_of(both[1]) if line["event"] == "transition" or line["first_row"] == 1]
+    for chart in ("sync", "interleaved"):
+        named = {**header, "chart": chart, "fingerprint": fingerprint(CHARTS[chart].chart)}
+        outcome = judge(text_of([named, *rows]), "--json")
+        assert (outcome.code, outcome.summary["breaches"], outcome.summary["foreign"]) == (0, 0, False)
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["sync", "history"])

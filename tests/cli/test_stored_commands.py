@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from phasegate.cli.history import changed
 from phasegate.consensus.params import REGTEST, SIMNET
-from phasegate.store import Store
+from phasegate.store import JournalRow, Store
 
 Run = Callable[..., Any]
 
@@ -62,6 +63,23 @@ def test_history_repeats_the_transitions(run: Run, tmp_path: Path, check_line: R
     newest = run("history", "--datadir", tmp_path, "--json", "--limit", "2").lines
     assert (newest[0]["first_row"], newest[1:]) == (6, everything[-2:])
     assert "blocks -> synced" in run("history", "--datadir", tmp_path).out
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "shown"),
+    [
+        ("headers", "mnlist", ("headers", "mnlist")),
+        ("headers", "a+b_rest+c", ("headers", "a+b_rest+c")),
+        ("a+b_rest+c", "a_rest+b+c", ("a+b_rest", "a_rest+b")),
+        ("a+b_rest+c", "synced", ("a+b_rest+c", "synced")),
+        ("a+b_rest+c", "a+b_rest+c", ("a+b_rest+c", "a+b_rest+c")),
+    ],
+)
+def test_history_for_a_person_shows_the_regions_that_took_part(
+    source: str, target: str, shown: tuple[str, str]
+) -> None:
+    """The others are where they were; into all regions and out of them the whole place is shown."""
+    assert changed(JournalRow(1, 0.0, source, target, "advance", "", "{}")) == shown
 
 
 def test_unwatch_forgets_scripts_and_what_they_found(run: Run, stored: Any, honest: Any, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from phasegate.engine.events import Transition
+from phasegate.engine.room import Room, Share
 from phasegate.statecharts.catalogue import CHARTS
 from phasegate.statecharts.places import leaves_of
 from phasegate.verification.recorded import Recorded
@@ -95,3 +96,32 @@ async def test_a_pause_stops_every_region(world: World, running: Start, autojump
         await run.client.resume()
         await run.until("synced")
         assert run.client.status.marks.filters == chain.height
+
+
+class WatchedRoom(Room):
+    """Room that keeps the most that was taken, and by how many downloads at once, whenever one asked."""
+
+    def __init__(self, asked: list[tuple[int, int]]) -> None:
+        super().__init__()
+        self._asked = asked
+
+    def taken_beside(self, share: Share) -> int:
+        takers = [other for other in self._shares if other.takes()]
+        self._asked.append((self.taken, len(takers)))
+        return super().taken_beside(share)
+
+
+async def test_all_regions_together_hold_what_one_phase_may(
+    world: World, running: Start, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bound on memory is the client's, not each region's: the limit, and the one result that exceeds it."""
+    chain, asked, hold = small_chain(), list[tuple[int, int]](), 8000
+    monkeypatch.setattr("phasegate.engine.requests.Room", lambda: WatchedRoom(asked))
+    world.add(chain, 1)
+    limits = {"batch": {"cfheaders": 50, "filters": 5, "blocks": 2}, "hold_bytes": hold}
+    async with running(world.config(1, watch=chain.watch, limits=limits, strategy="interleaved")) as run:
+        await run.until("synced")
+        assert run.client.status.marks.matched == chain.height
+    most, downloads = max(taken for taken, _ in asked), max(takers for _, takers in asked)
+    assert downloads > 2
+    assert most <= hold + hold // 2  # so much is expected of the first result of a phase

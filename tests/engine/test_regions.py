@@ -17,19 +17,10 @@ from phasegate.engine.regions import REGIONS, Regions, marks_of
 from phasegate.engine.requests import Ledger
 from phasegate.statecharts.anatomy import read
 from phasegate.statecharts.interleaved import InterleavedChart
-from phasegate.store import PutFilters, RollBackFilters, Watermarks
+from phasegate.store import PutFilters, RollBackFilters
+from tests import sample_facts
 
-HASH = bytes(range(32))
-DONE = Facts(
-    Watermarks(0, 100, HASH, 1000, 100, HASH, 100, bytes(32), 100, 100, 3, 0, 7),
-    mn_enabled=True,
-    filters_enabled=True,
-    mn_floor=2,
-    min_work=1000,
-    ready_peers=2,
-    agreed=True,
-    under_way={},
-)
+DONE = attrs.evolve(sample_facts.DONE, under_way={})
 
 
 def marked(**changes: Any) -> Facts:

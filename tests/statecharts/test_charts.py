@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -89,8 +89,30 @@ def test_sync_states_have_the_names_that_users_see() -> None:
 def test_guards_and_activities_are_declared(chart: type[Chart[Any]], facts: type, activities: type) -> None:
     """The protocols beside a chart name exactly the guards and activities that it uses."""
     tables = read(chart)
-    assert {name for name in vars(facts) if not name.startswith("_")} == tables.guards
-    assert {name for name in vars(activities) if not name.startswith("_")} == tables.actions
+    assert declared(facts) == tables.guards
+    assert declared(activities) == tables.actions
+
+
+def declared(protocol: type) -> set[str]:
+    """The names that a protocol declares, with those of the protocols that it is made of."""
+    own = [part for part in protocol.__mro__ if part.__module__.startswith("phasegate.")]
+    return {name for part in own for name in vars(part) if not name.startswith("_")}
+
+
+def test_charts_share_parts_of_their_definition_and_no_object() -> None:
+    """What both charts have from one place is a state or a transition of its own in each."""
+    shared = [set(map(id, states_and_transitions(chart))) for chart in (SyncChart, InterleavedChart)]
+    assert len(shared[0]) > 50
+    assert not shared[0] & shared[1]
+
+
+def states_and_transitions(chart: type[Chart[Any]]) -> Iterator[object]:
+    """Every state of the chart, and every transition out of it."""
+    waiting = list(chart.states)
+    while waiting:
+        state = waiting.pop()
+        waiting += state.states
+        yield from (state, *state.transitions)
 
 
 def test_charts_are_strict(ruled: Ruled) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from time import process_time
 from typing import Any
 
 import attrs
@@ -13,7 +14,9 @@ from phasegate.statecharts.anatomy import Anatomy, Arrow, Guard, build, read
 from phasegate.statecharts.catalogue import CHARTS, Ruled
 from phasegate.statecharts.chart import Chart
 from phasegate.statecharts.explore import Report, verify
-from phasegate.statecharts.law import PEER, SYNC, Law, Response, respond
+from phasegate.statecharts.law import Law, Response, respond
+from phasegate.statecharts.law_peer import PEER
+from phasegate.statecharts.law_sync import SYNC
 from phasegate.statecharts.sync import SyncChart
 from phasegate.statecharts.table import Table
 from phasegate.statecharts.walk import Walk
@@ -68,7 +71,10 @@ def test_every_chart_keeps_its_law(ruled: Ruled) -> None:
 
 def test_all_charts_together_take_less_than_ten_seconds() -> None:
     """The proof is cheap enough to be run at every start of a day."""
-    assert sum(verify(ruled.chart, ruled.law).seconds for ruled in CHARTS.values()) < 10
+    began = process_time()
+    for ruled in CHARTS.values():
+        verify(ruled.chart, ruled.law)
+    assert process_time() - began < 10
 
 
 def test_a_chart_of_a_user_has_its_own_law() -> None:

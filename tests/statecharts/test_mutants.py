@@ -16,7 +16,9 @@ from phasegate.statecharts.anatomy import Anatomy, build, read
 from phasegate.statecharts.campaign import LEAST_SHARE, Campaign, Fate, campaign
 from phasegate.statecharts.catalogue import CHARTS, Ruled
 from phasegate.statecharts.explore import violations, walks
-from phasegate.statecharts.law import PEER, SYNC, Clause
+from phasegate.statecharts.law import Clause
+from phasegate.statecharts.law_peer import PEER
+from phasegate.statecharts.law_sync import SYNC
 from phasegate.statecharts.mutate import Mutant
 from phasegate.statecharts.table import Table, disagreements
 

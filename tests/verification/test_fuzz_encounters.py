@@ -9,7 +9,7 @@ import pytest
 
 from phasegate.engine.peers import Peer
 from phasegate.engine.requests import Ledger
-from phasegate.statecharts.law import PEER
+from phasegate.statecharts.law_peer import PEER
 from phasegate.verification.fuzzing.conversations import ASKED, answers, composed, questions
 from phasegate.verification.fuzzing.encounters import Script, check_bounds, meet
 from phasegate.verification.fuzzing.laws import LawBroken

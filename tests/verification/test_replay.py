@@ -13,7 +13,7 @@ from phasegate.cli.output import journal_line
 from phasegate.statecharts.anatomy import build, read
 from phasegate.statecharts.catalogue import CHARTS, Ruled
 from phasegate.statecharts.fingerprint import fingerprint
-from phasegate.statecharts.law import SYNC
+from phasegate.statecharts.law_sync import SYNC
 from phasegate.statecharts.sync import SyncChart
 from phasegate.store import JournalRow
 from phasegate.verification.recorded import Recorded

@@ -18,7 +18,7 @@ from phasegate.consensus.faults import PeerMisbehaved
 from phasegate.engine.interpreter import Bindings, Interpreter, Post, Step
 from phasegate.engine.peers import Peer
 from phasegate.p2p.connection import ConnectionLost
-from phasegate.statecharts.law import PEER
+from phasegate.statecharts.law_peer import PEER
 
 _ACTIVITIES = {
     "connecting": "open_stream",
