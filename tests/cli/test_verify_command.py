@@ -40,6 +40,10 @@ SIMULATED = Outcome(
 DRIVEN = Outcome(Part.ENGINE, "sync, seed 7", Counter({"examples": 25, "transitions": 300}))
 
 
+MADE_FROM = {"charts": ["CHARTS"], "policies": ["verify_policy", "verify_interleaved"]}
+"""What tests put others in the place of."""
+
+
 @cache
 def performed(unit: Unit, *_: object) -> Outcome:
     """A piece of work, done once for all tests that want it done of the same things."""
@@ -49,8 +53,8 @@ def performed(unit: Unit, *_: object) -> Outcome:
 def outcome_of(unit: Unit) -> Outcome:
     """Charts and mutants are really tried, in this process; the rest is told as it might be."""
     told = {Part.ENGINE: DRIVEN, Part.SIMULATION: SIMULATED}.get(unit.part)
-    policies = (units.verify_policy, units.verify_interleaved)
-    return told or performed(unit, *(policies if unit.name in units.POLICIES else [id(units.CHARTS)]))
+    source = MADE_FROM["policies" if unit.name in units.POLICIES else "charts"]
+    return told or performed(unit, *[id(getattr(units, name)) for name in source])
 
 
 def command(*arguments: str) -> Result:
