@@ -42,6 +42,8 @@ from phasegate.verification.simulation.run import simulate
 from phasegate.verification.simulation.shrink import shrink
 from phasegate.verification.simulation.world import HONEST as HONEST_PEERS
 
+pytestmark = pytest.mark.usefixtures("signatures_judged_once")
+
 HONEST = (PeerPlan(0.05, 0.05), PeerPlan(0.1, 0.02))
 PLAIN = Plan(1, 0, 24, True, True, (), 100, HONEST, ())
 
