@@ -77,7 +77,7 @@ build: $(VENV)/.ready-dev  ## dist/: the sdist, and the wheel made from it
 	rm -rf dist
 	$(BIN)/python -m build
 
-wheel-test: build  ## the test suite (or TESTS=...) against the wheel, away from the source tree
+wheel-test: build  ## the wheel against the tree, and the test suite (or TESTS=...) against the wheel
 	tools/wheel-test.sh $(BIN)/python dist $(TESTS)
 
 clean:  ## what was built or cached

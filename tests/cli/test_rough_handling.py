@@ -46,7 +46,7 @@ def stored(tmp_path: Path) -> Path:
         "sync --network simnet --peer 127.0.0.1:1 --datadir {} --once --give-up 0 --json",
         "sync --network simnet --peer 127.0.0.1:1 --datadir {} --once --give-up 0",
         "diagram",
-        "verify --only chart",
+        "verify --only simulation --seeds 1",
         "simnet --port 0 --blocks 1",
     ],
 )
@@ -57,7 +57,7 @@ def test_a_full_standard_out_is_one_line(stored: Path, command: str) -> None:
     assert outcome.stderr.splitlines() == ["phasegate: cannot write to standard out: No space left on device"]
 
 
-@pytest.mark.parametrize("command", ["status --datadir {}", "diagram", "verify --only chart"])
+@pytest.mark.parametrize("command", ["status --datadir {}", "diagram", "verify --only simulation --seeds 1"])
 def test_a_pipe_that_nobody_reads_is_silence(stored: Path, command: str) -> None:
     """`phasegate ... | true` says nothing."""
     assert through_shell(command.format(stored) + " | true").stderr == ""

@@ -7,10 +7,14 @@ import os
 import re
 import signal
 from collections import Counter
+from collections.abc import Callable
+from functools import cache
 from itertools import islice
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
+import jsonschema
 import pytest
 import typer
 from typer.testing import CliRunner, Result
@@ -25,7 +29,7 @@ from phasegate.statecharts.violation import Violation
 from phasegate.verification import runner, units
 from phasegate.verification.report import Outcome, Part, Report
 from phasegate.verification.runner import Progress, Wanted
-from phasegate.verification.units import perform
+from phasegate.verification.units import Unit, perform
 
 SIMULATED = Outcome(
     Part.SIMULATION,
@@ -36,6 +40,23 @@ SIMULATED = Outcome(
 DRIVEN = Outcome(Part.ENGINE, "sync, seed 7", Counter({"examples": 25, "transitions": 300}))
 
 
+MADE_FROM = {"charts": ["CHARTS"], "policies": ["verify_policy", "verify_interleaved"]}
+"""What tests put others in the place of."""
+
+
+@cache
+def performed(unit: Unit, *_: object) -> Outcome:
+    """A piece of work, done once for all tests that want it done of the same things."""
+    return perform(unit)
+
+
+def outcome_of(unit: Unit) -> Outcome:
+    """Charts and mutants are really tried, in this process; the rest is told as it might be."""
+    told = {Part.ENGINE: DRIVEN, Part.SIMULATION: SIMULATED}.get(unit.part)
+    source = MADE_FROM["policies" if unit.name in units.POLICIES else "charts"]
+    return told or performed(unit, *[id(getattr(units, name)) for name in source])
+
+
 def command(*arguments: str) -> Result:
     app = typer.Typer()
     app.command()(verify)
@@ -44,16 +65,12 @@ def command(*arguments: str) -> Result:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Wanted]:
-    """Charts and mutants are really tried, in this process; the rest is told as it might be. What was wanted."""
+    """Runs are done by `outcome_of`. What was wanted."""
     wishes: list[Wanted] = []
 
     def run(wanted: Wanted, progress: Progress) -> Report:
         wishes.append(wanted)
-        outcomes = [
-            outcome
-            for unit in units.units(wanted.parts, wanted.seed, 1, 1)
-            for outcome in [{Part.ENGINE: DRIVEN, Part.SIMULATION: SIMULATED}.get(unit.part) or perform(unit)]
-        ]
+        outcomes = [outcome_of(unit) for unit in units.units(wanted.parts, wanted.seed, 1, 1)]
         progress(None, 0, 1)
         for outcome in outcomes:
             progress(outcome, 1, 1)
@@ -107,6 +124,21 @@ def test_json_lines_carry_event_and_time(asked: list[Wanted]) -> None:
     assert {line["name"] for line in lines[:-1]} == {*charts, "seeds 7 to 8"}
     assert lines[-1]["violations"] == 0
     assert lines[-1]["parts"]["simulation"]["figures"]["fault cut"] == 3
+
+
+def test_each_json_line_of_all_four_parts_is_described(
+    asked: list[Wanted], check_line: Callable[[dict[str, Any]], None]
+) -> None:
+    """Every line keeps the published schema, and one without its reason or number does not."""
+    result = command("--json")
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert result.exit_code == 0
+    assert {line["event"] for line in lines} == {"verified", "summary"}
+    assert {line["part"] for line in lines if line["event"] == "verified"} == {part.value for part in Part}
+    for line in lines:
+        check_line(line)
+        with pytest.raises(jsonschema.ValidationError):
+            check_line({key: value for key, value in line.items() if key != "violations"})
 
 
 @pytest.fixture

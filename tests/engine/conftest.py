@@ -6,5 +6,5 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def one_seed_one_run(seeded_scheduler: None) -> None:
+def one_seed_one_run(seeded_scheduler: None, signatures_judged_once: None) -> None:
     """Every test of this folder runs the same way each time."""

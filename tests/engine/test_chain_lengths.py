@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 import attrs
 import pytest
 from trio.testing import MockClock
 
-from phasegate.p2p.simnet.generated import generate
+from phasegate.p2p.simnet.generated import GeneratedChain, generate
 
 if TYPE_CHECKING:
     from tests.simulated_world import Start, World
@@ -19,20 +20,29 @@ WALK = ["headers", "mnlist", "cfheaders", "filters", "blocks", "synced"]
 LENGTHS = (0, 1, 2, 3, 25, 999, 1000, 1001, 1500, 1800, 1999, 2000, 2001, 3000, 3001)
 
 
-@pytest.mark.parametrize("lengths", [LENGTHS, (999, 2001), (1000, 2000, 3000), (500, 1999)])
-async def test_a_grown_store_equals_a_fresh_one_at_every_length(
-    world: World, running: Start, autojump_clock: MockClock, lengths: tuple[int, ...]
+GROWN = {"at every length": LENGTHS, "far": (999, 2001), "by batches": (1000, 2000, 3000), "late": (500, 1999)}
+"""Directories that follow the chain, and the lengths at which they do."""
+
+
+@cache
+def awkward_chain(length: int) -> GeneratedChain:
+    """A chain that no test may extend."""
+    return generate(length, 22)
+
+
+async def test_grown_stores_equal_a_fresh_one_at_every_length(
+    world: World, running: Start, autojump_clock: MockClock
 ) -> None:
-    """One directory follows the chain from length to length, another begins at each: their digests are the same."""
+    """Directories follow the chain from length to length, another begins at each: their digests are the same."""
     chain = generate(0, 21)
     for port in (1, 2):
         world.add(chain, port)
     config = world.config(1, 2, watch=chain.watch)
-    for length in lengths:
+    for length in sorted(set().union(*GROWN.values())):
         chain.extend(length - chain.height)
         digests = set()
-        for directory in (world.directory / "grown", world.directory / f"fresh-{length}"):
-            async with running(attrs.evolve(config, datadir=directory)) as run:
+        for directory in (*[name for name in GROWN if length in GROWN[name]], f"fresh at {length}"):
+            async with running(attrs.evolve(config, datadir=world.directory / directory)) as run:
                 await run.until("synced", within=60)
                 marks = run.client.status.marks
                 assert run.path == WALK
@@ -51,7 +61,7 @@ async def test_awkward_lengths_with_phases_left_out(
     world: World, running: Start, autojump_clock: MockClock, length: int, masternodes: bool, filters: bool
 ) -> None:
     """No length keeps a smaller configuration from the end."""
-    world.add(generate(length, 22), 1)
+    world.add(awkward_chain(length), 1)
     async with running(world.config(1, masternodes=masternodes, filters=filters)) as run:
         await run.until("synced", within=60)
         assert run.client.status.marks.tip == length

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -50,19 +49,9 @@ async def same_as_fresh(world: World, running: Start, run: Run, chain: Generated
     assert fresh == (run.client.store.digest(), run.client.balances())
 
 
-CASES = list(itertools.product([theirs, strange], PHASES, [True, False]))
-"""Of these the ordinary run takes each other chain in each phase, with a cut for half of them: by turns."""
-
-
-@pytest.mark.parametrize(
-    ("other", "phase", "cut"),
-    [
-        pytest.param(
-            *case, marks=() if ((case[0] is strange) + PHASES.index(case[1])) % 2 == case[2] else pytest.mark.soak
-        )
-        for case in CASES
-    ],
-)
+@pytest.mark.parametrize("cut", [True, False])
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("other", [theirs, strange])
 async def test_a_node_that_reorganises_during_a_phase(
     world: World, running: Start, autojump_clock: MockClock, phase: str, cut: bool, other: object
 ) -> None:

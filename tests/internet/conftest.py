@@ -6,5 +6,5 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def deterministic(seeded_scheduler: None) -> None:
+def deterministic(seeded_scheduler: None, signatures_judged_once: None) -> None:
     """For every test of this folder."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
 from trio.testing import MockClock
@@ -25,6 +26,9 @@ PATIENT = Limits(tick=30.0, waiting_cap=60.0, batch={"cfheaders": 1000, "filters
 })  # fmt: skip
 """Nobody wants a day's worth of half seconds; downloads in small pieces, so that there is something to cut."""
 
+SELDOM = attrs.evolve(PATIENT, tick=300.0, reconnect_cap=600.0, waiting_cap=600.0, backoff_cap=300.0)
+"""For a day in the ordinary run: what is tried once a minute else, thousands of times, is tried each ten minutes."""
+
 
 async def cut(life: Life, seconds: float, *, dark: bool) -> None:
     await life.line.cut(dark=dark)
@@ -43,19 +47,20 @@ async def recovered(life: Life, within: float = NOTICED) -> None:
 
 LENGTHS = {"second": 1.0, "minute": 60.0, "day": DAY}
 CUTS = [(phase, length, dark) for phase in PHASES for length in LENGTHS for dark in (False, True)]
-USUAL = [cut for cut in CUTS if cut[1] != "day" or cut in (("filters", "day", False), ("synced", "day", True))]
+DAYS = (("filters", "day", False), ("synced", "day", True))
+USUAL = [*[(*cut, PATIENT) for cut in CUTS if cut[1] != "day"], *[(*cut, SELDOM) for cut in DAYS]]
 
 
 @pytest.mark.trio
 @pytest.mark.parametrize(
-    ("phase", "length", "dark"),
-    [*USUAL, *[pytest.param(*cut, marks=pytest.mark.soak) for cut in CUTS if cut not in USUAL]],
+    ("phase", "length", "dark", "limits"),
+    [*USUAL, *[pytest.param(*cut, PATIENT, marks=pytest.mark.soak) for cut in CUTS if cut[1] == "day"]],
 )
 async def test_a_cut_is_survived(
-    tmp_path: Path, autojump_clock: MockClock, phase: str, length: str, dark: bool
+    tmp_path: Path, autojump_clock: MockClock, phase: str, length: str, dark: bool, limits: Limits
 ) -> None:
     """In every phase, however long: synced soon after the line is whole, and the journal tells what happened."""
-    async with living(tmp_path, the_chain(BLOCKS), 11, counts=CALM, limits=PATIENT) as life:
+    async with living(tmp_path, the_chain(BLOCKS), 11, counts=CALM, limits=limits) as life:
         await life.entered(phase, 600)
         before, seconds = len(life.path), LENGTHS[length]
         await cut(life, seconds, dark=dark)

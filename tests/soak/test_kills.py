@@ -30,8 +30,8 @@ def killed(place: Path, blocks: int, quota: Quota) -> str:
 
 @pytest.mark.timeout(300)
 def test_a_sync_survives_kills_in_every_phase(tmp_path: Path) -> None:
-    """12 kills of syncs of 6,000 blocks, one at least in each phase, 2 inside a transaction."""
-    sys.stdout.write(killed(tmp_path, 6000, Quota(kills=12, each_phase=1, inside=2)))
+    """12 kills of syncs of 4,000 blocks, one at least in each phase, 2 inside a transaction."""
+    sys.stdout.write(killed(tmp_path, 4000, Quota(kills=12, each_phase=1, inside=2)))
 
 
 @pytest.mark.soak

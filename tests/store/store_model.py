@@ -12,7 +12,17 @@ from phasegate.consensus.params import SIMNET
 from phasegate.consensus.primitives import OutPoint
 from phasegate.consensus.quorums import BitSet, QuorumCommitment
 from phasegate.consensus.x11 import x11
-from phasegate.store import Anchor, Change, Watermarks, branches, chainlocks, instantlocks, masternodes, quorums
+from phasegate.store import (
+    Anchor,
+    Change,
+    Watermarks,
+    branches,
+    chainlocks,
+    instantlocks,
+    masternodes,
+    quorums,
+    segments,
+)
 from phasegate.store import changes as c
 from tests.store.remembered_model import Remembered
 
@@ -90,9 +100,15 @@ class Quorums:
 
 @attrs.define
 class Model:
-    """What a store means, with a list index for a height; filters are wanted from `first_filter` on."""
+    """What a store means, with a list index for a height.
 
-    first_filter: int = 0
+    Attributes:
+        birthday: from where filters are wanted.
+        first_filter: from where they are kept; above the birthday if some were pruned.
+    """
+
+    birthday: int = 0
+    first_filter: int = attrs.field(default=attrs.Factory(lambda model: model.birthday, takes_self=True))
     raw: list[bytes] = attrs.field(factory=lambda: [SIMNET.genesis])
     ids: list[bytes] = attrs.field(factory=lambda: [x11(SIMNET.genesis)])
     filter_headers: list[bytes] = attrs.field(factory=list)
@@ -151,6 +167,7 @@ class Model:
             pending_blocks=sum(not recorded for recorded in self.matches.values()),
             matched_blocks=len(self.matches),
             filters_base=self.first_filter,
+            birthday=self.birthday,
             chainlock=max(self.chainlocks, default=None),
             chainlock_hash=self.chainlocks[max(self.chainlocks)].block_hash if self.chainlocks else b"",
             quorums=len(self.quorums.active_at(newest)),
@@ -158,6 +175,23 @@ class Model:
             corroborated=self.corroborated,
             disputed=min((height for height, _ in self.variants), default=None),
         )
+
+    def pruned(self, to: int, base: int) -> None:
+        """Filters below `base` are gone: whole segments, and all of them that hold nothing above `searched_to`."""
+        whole = base // segments.FILTERS_SPAN * segments.FILTERS_SPAN
+        assert base == self.first_filter or base == whole <= self.searched_to(to) + 1
+        assert base + segments.FILTERS_SPAN > min(self.searched_to(to), self.filter_end - segments.TAIL) + 1
+        self.first_filter = base
+        self.filters = {height: raw for height, raw in self.filters.items() if height >= base}
+
+    def searched_to(self, to: int) -> int:
+        """The last height, at most `to`, that everything watched was matched to."""
+        return min((to, *self.watch.values()))
+
+    def _want_what_was_pruned(self) -> None:
+        """Whoever is to be matched from further down needs all filters again, and no other is kept meanwhile."""
+        if any(reached + 1 < self.first_filter for reached in self.watch.values()):
+            self.first_filter, self.filters = self.birthday, {}
 
     def locked(self) -> dict[bytes, bool | None]:
         """Every found transaction, and what the InstantSend locks say about it."""
@@ -221,8 +255,11 @@ class Model:
                 self.matches |= dict.fromkeys(heights, False)
             case c.RecordBlock(height, findings):
                 self._record(height, findings)
+            case c.PruneFilters():
+                pass  # how much goes depends on where segments end: `pruned` is told
             case c.AddWatch(items):
-                self.watch = {**{script: self.first_filter - 1 for script, _ in items}, **self.watch}
+                self.watch = {**{script: self.birthday - 1 for script, _ in items}, **self.watch}
+                self._want_what_was_pruned()
             case c.RemoveWatch(scripts):
                 self._forget(set(scripts))
             case _:
@@ -247,8 +284,9 @@ class Model:
         for height, raw in filters:
             if (height, raw) not in self.variants:
                 self.variants.append((height, raw))
-                if height >= self.first_filter:
+                if height >= self.birthday:
                     self.watch = {script: min(reached, height - 1) for script, reached in self.watch.items()}
+        self._want_what_was_pruned()
 
     def _roll_back(self, to: int) -> None:
         del self.raw[to + 1 :], self.ids[to + 1 :]
@@ -265,12 +303,13 @@ class Model:
         self.variants = [(height, raw) for height, raw in self.variants if height <= to]
         self.filters = {height: raw for height, raw in self.filters.items() if height <= to}
         self.matches = {height: recorded for height, recorded in self.matches.items() if height <= to}
-        low = max(to, self.first_filter - 1)
+        low = max(to, self.birthday - 1)
         self.watch = {script: min(reached, low) for script, reached in self.watch.items()}
         self.coins = {point: coin for point, coin in self.coins.items() if coin.height <= to}
         self.spends = {p: (by, at) for p, (by, at) in self.spends.items() if at <= to and p in self.coins}
         self.positions = {txid: place for txid, place in self.positions.items() if place[0] <= to}
         self._drop_inputs()
+        self._want_what_was_pruned()
 
     def _record(self, height: int, findings: BlockFindings) -> None:
         for coin in findings.created:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import suppress
+from functools import cache
 from xml.etree import ElementTree
 
 import attrs
@@ -130,10 +131,16 @@ def test_the_report_as_junit() -> None:
     assert failure.text == "1. idle: start\nphasegate verify --seed 3"
 
 
+@cache
+def explored(name: str) -> Outcome:
+    """A chart or a policy, explored in this process."""
+    return perform(Unit(Part.CHART, name))
+
+
 @pytest.mark.parametrize("name", [*CHARTS, *POLICIES])
 def test_a_chart_is_explored(name: str) -> None:
     """With figures, and without a violation."""
-    outcome = perform(Unit(Part.CHART, name))
+    outcome = explored(name)
     assert outcome.violations == ()
     assert outcome.counts["edges"] > outcome.counts["nodes"] > 0
     assert outcome.seconds > 0
@@ -171,6 +178,17 @@ def test_real_processes_give_the_same_report_in_any_number(wanted: Wanted) -> No
         assert report.violations == ()
     for part in wanted.parts:
         assert one.counts(part) == two.counts(part)
+
+
+@pytest.mark.timeout(300)
+def test_charts_are_explored_alike_in_other_processes() -> None:
+    """Two of them, which hash otherwise, find the same figures as this one."""
+    here = Counter[str]()
+    for name in (*CHARTS, *POLICIES):
+        here.update(explored(name).counts)
+    report = run(Wanted(parts=(Part.CHART,), jobs=2))
+    assert report.violations == ()
+    assert report.counts(Part.CHART) == here
 
 
 @attrs.define(eq=False)
