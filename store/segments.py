@@ -194,19 +194,20 @@ def _joined(rows: Session, series: Series, start: int, end: int) -> Iterator[tup
 
 
 def segments_of(rows: Session, series: Series, start: int, end: int) -> Iterator[tuple[int, int, bytes]]:
-    """The segments that hold any of `start` to `end`, ascending: first height, items, data.
+    """The segments that hold any of `start` to `end`, ascending, one by one: first height, items, data.
 
     Raises:
         StoreCorrupt: one is damaged.
     """
     found = rows.run(_HOLDING, (series.number, start - SPAN, end, start))
-    for first, count, crc, data in found:
+    for row_id, first, count, crc in found:
+        data = rows.blob("segments", "data", row_id)
         if _crc(series, first, count, data) != crc:
             raise damaged("segments", series, first, first + count - 1)
         yield first, count, data
 
 
-_HOLDING = """SELECT start, count, crc, data FROM segments
+_HOLDING = """SELECT rowid, start, count, crc FROM segments
     WHERE series = ? AND start > ? AND start <= ? AND start + count > ? ORDER BY start"""
 _SEGMENTS = "SELECT start, count, crc, data FROM segments WHERE series = ? AND start > ? AND start <= ? ORDER BY start"
 
