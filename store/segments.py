@@ -14,13 +14,13 @@ and named by table and heights. A roll-back below the tail's bottom cuts one seg
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import overload
 
 import attrs
 
+from phasegate.consensus.crc import crc32
 from phasegate.store.database import Row, Session
 from phasegate.store.errors import StoreCorrupt
 
@@ -282,7 +282,7 @@ def erase(rows: Session) -> None:
 
 
 def _crc(series: Series, start: int, count: int, data: bytes) -> int:
-    return zlib.crc32(data, zlib.crc32(struct.pack("<BII", series.number, start, count)))
+    return crc32(data, crc32(struct.pack("<BII", series.number, start, count)))
 
 
 def _pack(series: Series, below: Sequence[bytes], above: Sequence[bytes]) -> bytes:
