@@ -1,9 +1,9 @@
 """Stored filters matched again, for items that were watched after these were stored.
 
 It goes by windows. Each is read, segment by segment, and matched in a worker thread, several at once, one for each
-processor; what they found is written in the order of the heights. Memory holds one segment a thread. A window is the
-smaller the more is watched, so that whoever wants this to end waits for no more than a moment, and the last ones are
-small, so that all processors have something to do until the end.
+processor; what they found is written in the order of the heights. Memory holds one segment a thread, and the hashes of
+the blocks of its window. A window is the smaller the more is watched, so that whoever wants this to end waits for no
+more than a moment, and the last ones are small, so that all processors have something to do until the end.
 
 A transaction has a row for each item, which costs as much as matching the item in a thousand filters. So it waits for
 many heights; whoever ends this before has written what was matched until then.
@@ -37,6 +37,7 @@ WRITTEN = 100 * PIECE
 EFFORT = 32_000_000
 """Hashes for one window: a third of a second."""
 PROCESSORS = os.cpu_count() or 1
+"""Windows that are matched at once; one more waits, so that none of them has to."""
 
 
 async def match_stored(work: Work) -> bool:
