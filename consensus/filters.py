@@ -220,10 +220,10 @@ def match_filters(block_hashes: bytes, filters: Sequence[bytes], elements: Seque
     keys = np.frombuffer(block_hashes, "<u8")
     watched = elements if isinstance(elements, Elements) else Elements.of(elements)
     kernel.match_all(keys, packed.bytes_array, packed.offsets, watched.words, watched.groups, verdicts)
-    told: list[int] = np.flatnonzero(verdicts).tolist()  # all but NO_MATCH, which is 0
-    if verdicts.min() == kernel.MALFORMED:
-        bad = next(i for i in told if verdicts[i] == kernel.MALFORMED)
-        raise PeerMisbehaved(Fault.BAD_FILTER, f"filter {bad} of {len(filters)} is malformed")
+    told: list[int] = verdicts.nonzero()[0].tolist()  # all but NO_MATCH, which is 0
+    for i in told:
+        if verdicts[i] == kernel.MALFORMED:
+            raise PeerMisbehaved(Fault.BAD_FILTER, f"filter {i} of {len(filters)} is malformed")
     return told
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +70,11 @@ class Session:
     def blob(self, table: str, column: str, row_id: int) -> bytes:
         """One value of a table with row ids; a long one comes from the disk to where it stays, without a copy."""
         try:
-            with closing(self._connection.blob_open("main", table, column, row_id, False)) as value:
+            value = self._connection.blob_open("main", table, column, row_id, False)
+            try:
                 return value.read()
+            finally:
+                value.close()
         except (*_DAMAGE, *_DISK) as error:
             raise _translated(error, self._path) from error
 
