@@ -220,9 +220,11 @@ def match_filters(block_hashes: bytes, filters: Sequence[bytes], elements: Seque
     keys = np.frombuffer(block_hashes, "<u8")
     watched = elements if isinstance(elements, Elements) else Elements.of(elements)
     kernel.match_all(keys, packed.bytes_array, packed.offsets, watched.words, watched.groups, verdicts)
-    if (bad := np.flatnonzero(verdicts == kernel.MALFORMED)).size:
-        raise PeerMisbehaved(Fault.BAD_FILTER, f"filter {bad[0]} of {len(filters)} is malformed")
-    return [int(i) for i in np.flatnonzero(verdicts == kernel.MATCH)]
+    told: list[int] = verdicts.nonzero()[0].tolist()  # all but NO_MATCH, which is 0
+    for i in told:
+        if verdicts[i] == kernel.MALFORMED:
+            raise PeerMisbehaved(Fault.BAD_FILTER, f"filter {i} of {len(filters)} is malformed")
+    return told
 
 
 def _bad_filter(block_hash: bytes, detail: str) -> PeerMisbehaved:

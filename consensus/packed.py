@@ -37,9 +37,9 @@ class Packed(Sequence[bytes]):
     @classmethod
     def by_sizes(cls, data: bytes, sizes: NDArray[np.integer], start: int = 0) -> Packed:
         """The items of these `sizes` that stand in `data` from `start` on."""
-        offsets = np.full(len(sizes) + 1, start, np.int64)
-        offsets[1:] += np.cumsum(sizes, dtype=np.int64)
-        return cls(data, offsets)
+        offsets = np.empty(len(sizes) + 1, np.int64)
+        offsets[0], offsets[1:] = start, sizes
+        return cls(data, offsets.cumsum(out=offsets))
 
     @classmethod
     def join(cls, pieces: Sequence[Packed]) -> Packed:

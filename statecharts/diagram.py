@@ -7,25 +7,15 @@ states that it names into that one. It cannot tie a state to a part of itself; s
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from enum import StrEnum
 from typing import Any
 
 from phasegate.statecharts.anatomy import Anatomy, Arrow, Box, read
 from phasegate.statecharts.chart import Chart
 from phasegate.statecharts.dot import Numbered, dot, numbers, picture
+from phasegate.statecharts.form import Form
 from phasegate.statecharts.places import leaves_of
 from phasegate.statecharts.relation import Step
 from phasegate.statecharts.table import taken
-
-
-class Form(StrEnum):
-    """What a chart can be drawn as."""
-
-    MERMAID = "mermaid"
-    MD = "md"
-    DOT = "dot"
-    SVG = "svg"
-    PNG = "png"
 
 
 def draw(chart: type[Chart[Any]], form: Form, active: str | None = None) -> bytes:

@@ -17,19 +17,19 @@ from phasegate.store.segments import (
     FILTER_HEADERS,
     FILTERS,
     SPAN,
+    Stretch,
     append,
     cut,
     heights_above,
     put_rows,
     read,
     read_joined,
-    split,
 )
 
 
 def append_filter_headers(rows: Session, chain: ChainMarks, change: AppendFilterHeaders) -> ChainMarks:
     """Apply `AppendFilterHeaders`."""
-    items = split(change.headers, 32)
+    items = Stretch(change.headers, 32)
     end = change.start + len(items) - 1
     if not items or len(change.headers) % 32:
         raise ValueError(f"{len(change.headers)} bytes are no filter headers")

@@ -62,24 +62,27 @@ def append_packed(rows: Session, base: int, batch: PackedFilters) -> None:
     put_rows(rows, FILTERS, zip(range(keep, end), filters.part(keep - start, end - start), strict=True))
 
 
-def read_packed(rows: Session, start: int, count: int) -> Packed:
-    """The filters of `count` heights from `start` on; those of one segment are not copied.
+def read_packed(rows: Session, start: int, count: int) -> Iterator[Packed]:
+    """The filters of `count` heights from `start` on, piece by piece as they lie on the disk; nothing is copied.
 
     Raises:
         StoreCorrupt: one is damaged or missing.
     """
-    end = start + count - 1
-    pieces = [
-        _unpacked(first, held, data).part(max(start - first, 0), min(end + 1 - first, held))
-        for first, held, data in segments_of(rows, FILTERS, start, end)
-    ]
-    tail = read_tail(rows, FILTERS, start, end)
-    if tail:
-        pieces.append(Packed.of([tail[height] for height in sorted(tail)]))
-    packed = Packed.join(pieces)
-    if len(packed) != count:
+    end, reached = start + count - 1, start
+    for first, piece in _pieces(rows, start, end):
+        if first != reached:
+            break
+        yield piece
+        reached += len(piece)
+    if reached != end + 1:
         raise missing(FILTERS, start, end)
-    return packed
+
+
+def _pieces(rows: Session, start: int, end: int) -> Iterator[tuple[int, Packed]]:
+    for first, held, data in segments_of(rows, FILTERS, start, end):
+        yield max(first, start), _unpacked(first, held, data).part(max(start - first, 0), min(end + 1 - first, held))
+    if tail := read_tail(rows, FILTERS, start, end):
+        yield min(tail), Packed.of([tail[height] for height in sorted(tail)])
 
 
 def _unpacked(start: int, count: int, data: bytes) -> Packed:

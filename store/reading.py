@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 
 import attrs
@@ -107,11 +107,17 @@ class Reading:
             _refuse_outside(FILTERS, chain.filters_base, chain.filters, start, count)
             return read(rows, FILTERS, start, count)
 
-    def packed_filters(self, start: int, count: int) -> Packed:
-        """What `filters` gives, in one piece."""
+    def packed_filters(self, start: int, count: int) -> Generator[tuple[bytes, Packed], None, None]:
+        """What `hashes` and `filters` give, piece by piece: only one is in memory, if the caller lets go of it.
+
+        All come from one committed state, which is held until the generator ends or is closed.
+        """
         with self._now() as (rows, chain):
             _refuse_outside(FILTERS, chain.filters_base, chain.filters, start, count)
-            return read_packed(rows, start, count)
+            hashes, at = memoryview(read_joined(rows, HASHES, start, count)), 0
+            for filters in read_packed(rows, start, count):
+                yield bytes(hashes[32 * at : 32 * (at + len(filters))]), filters
+                at += len(filters)
 
     def _joined(self, series: Series, start: int, count: int) -> bytes:
         with self._now() as (rows, chain):

@@ -14,13 +14,13 @@ and named by table and heights. A roll-back below the tail's bottom cuts one seg
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import overload
 
 import attrs
 
+from phasegate.consensus.crc import crc32
 from phasegate.store.database import Row, Session
 from phasegate.store.errors import StoreCorrupt
 
@@ -194,19 +194,20 @@ def _joined(rows: Session, series: Series, start: int, end: int) -> Iterator[tup
 
 
 def segments_of(rows: Session, series: Series, start: int, end: int) -> Iterator[tuple[int, int, bytes]]:
-    """The segments that hold any of `start` to `end`, ascending: first height, items, data.
+    """The segments that hold any of `start` to `end`, ascending, one by one: first height, items, data.
 
     Raises:
         StoreCorrupt: one is damaged.
     """
     found = rows.run(_HOLDING, (series.number, start - SPAN, end, start))
-    for first, count, crc, data in found:
+    for row_id, first, count, crc in found:
+        data = rows.blob("segments", "data", row_id)
         if _crc(series, first, count, data) != crc:
             raise damaged("segments", series, first, first + count - 1)
         yield first, count, data
 
 
-_HOLDING = """SELECT start, count, crc, data FROM segments
+_HOLDING = """SELECT rowid, start, count, crc FROM segments
     WHERE series = ? AND start > ? AND start <= ? AND start + count > ? ORDER BY start"""
 _SEGMENTS = "SELECT start, count, crc, data FROM segments WHERE series = ? AND start > ? AND start <= ? ORDER BY start"
 
@@ -281,7 +282,7 @@ def erase(rows: Session) -> None:
 
 
 def _crc(series: Series, start: int, count: int, data: bytes) -> int:
-    return zlib.crc32(data, zlib.crc32(struct.pack("<BII", series.number, start, count)))
+    return crc32(data, crc32(struct.pack("<BII", series.number, start, count)))
 
 
 def _pack(series: Series, below: Sequence[bytes], above: Sequence[bytes]) -> bytes:

@@ -25,20 +25,22 @@ if TYPE_CHECKING:
     from phasegate.statecharts.campaign import Campaign, campaign
     from phasegate.statecharts.catalogue import CHARTS, Ruled
     from phasegate.statecharts.chart import Chart
-    from phasegate.statecharts.diagram import Form, draw, draw_way
+    from phasegate.statecharts.diagram import draw, draw_way
     from phasegate.statecharts.explore import Report as Exploration
     from phasegate.statecharts.explore import verify as explore
     from phasegate.statecharts.fingerprint import fingerprint
+    from phasegate.statecharts.form import Form
     from phasegate.statecharts.law import Beside, Clause, Law, Response, respond
     from phasegate.statecharts.law_interleaved import INTERLEAVED
     from phasegate.statecharts.law_peer import PEER
     from phasegate.statecharts.law_sync import SYNC
     from phasegate.statecharts.violation import Violation
     from phasegate.verification.machine import EngineMachine
+    from phasegate.verification.part import Part
     from phasegate.verification.ready import ChartTests
     from phasegate.verification.recorded import NotAJournal, Recorded
     from phasegate.verification.replay import Replay, replay
-    from phasegate.verification.report import Part, Report
+    from phasegate.verification.report import Report
     from phasegate.verification.runner import Wanted, run
     from phasegate.verification.simulation.plan import Plan
     from phasegate.verification.simulation.run import simulate
@@ -97,9 +99,10 @@ _HOMES = {
     "statecharts.campaign": ("Campaign", "campaign"),
     "statecharts.catalogue": ("CHARTS", "Ruled"),
     "statecharts.chart": ("Chart",),
-    "statecharts.diagram": ("Form", "draw", "draw_way"),
+    "statecharts.diagram": ("draw", "draw_way"),
     "statecharts.explore": ("Report as Exploration", "verify as explore"),
     "statecharts.fingerprint": ("fingerprint",),
+    "statecharts.form": ("Form",),
     "statecharts.law": ("Beside", "Clause", "Law", "Response", "respond"),
     "statecharts.law_interleaved": ("INTERLEAVED",),
     "statecharts.law_peer": ("PEER",),
@@ -109,7 +112,8 @@ _HOMES = {
     "verification.ready": ("ChartTests",),
     "verification.recorded": ("NotAJournal", "Recorded"),
     "verification.replay": ("Replay", "replay"),
-    "verification.report": ("Part", "Report"),
+    "verification.part": ("Part",),
+    "verification.report": ("Report",),
     "verification.runner": ("Wanted", "run"),
     "verification.simulation.plan": ("Plan",),
     "verification.simulation.run": ("simulate",),

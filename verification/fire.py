@@ -11,7 +11,8 @@ from hypothesis.stateful import run_state_machine_as_test
 from phasegate.statecharts.catalogue import CHARTS, Ruled
 from phasegate.statecharts.violation import Violation
 from phasegate.verification.machine import EngineMachine
-from phasegate.verification.report import Outcome, Part
+from phasegate.verification.part import Part
+from phasegate.verification.report import Outcome
 from phasegate.verification.scripted import BrokenPromise
 
 STEPS = 40

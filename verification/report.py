@@ -8,21 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from enum import StrEnum
 from xml.etree import ElementTree
 
 import attrs
 
 from phasegate.statecharts.violation import Violation
-
-
-class Part(StrEnum):
-    """What can be verified."""
-
-    CHART = "chart"
-    MUTATION = "mutation"
-    ENGINE = "engine"
-    SIMULATION = "simulation"
+from phasegate.verification.part import Part
 
 
 @attrs.frozen

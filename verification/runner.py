@@ -15,7 +15,8 @@ from time import monotonic
 import attrs
 
 from phasegate.statecharts.violation import Violation
-from phasegate.verification.report import Outcome, Part, Report
+from phasegate.verification.part import Part
+from phasegate.verification.report import Outcome, Report
 from phasegate.verification.units import EXAMPLES_AT_ONCE, SEEDS_AT_ONCE, Unit, perform, units
 from phasegate.verification.workers import begin
 

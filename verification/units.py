@@ -17,7 +17,8 @@ from phasegate.statecharts.catalogue import CHARTS
 from phasegate.statecharts.explore import verify as explore
 from phasegate.statecharts.policy_check import verify_interleaved, verify_policy
 from phasegate.statecharts.violation import Violation
-from phasegate.verification.report import Outcome, Part
+from phasegate.verification.part import Part
+from phasegate.verification.report import Outcome
 
 POLICY = "policy"
 BESIDE = "policy, interleaved"

@@ -12,6 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
+from phasegate.consensus.crc import load_crc
 from phasegate.consensus.filters import filter_hash, filter_header
 from phasegate.consensus.packed import Packed
 from phasegate.engine.phases.filter_spans import BASIC, Span
@@ -27,6 +28,7 @@ def load_arrivals() -> None:
 
     lead_on(bytes(32), Packed.of([b"\0"]), bytes(32), bytes(64), bytearray(b"\1"))
     load_runs()
+    load_crc()
 
 
 class Arrivals:

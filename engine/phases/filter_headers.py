@@ -149,10 +149,17 @@ def _taken_by(fetched: tuple[bytes, bytes]) -> int:
 
 
 def _ranges(start: int, end: int, size: int) -> list[Span]:
-    """`start..end` cut into spans of about `size` that end at settled heights, which genesis is not."""
-    ranges = []
+    """`start..end` cut into spans of about `size` that end at settled heights, which genesis is not.
+
+    As soon as possible at multiples of `size`: the store's segments end there, so that it need not keep half a span as
+    rows until the next one comes.
+    """
+    ranges, step = [], size // INTERVAL * INTERVAL
     while start <= end:
-        stop = min(end, max((start + size - 1) // INTERVAL, 1) * INTERVAL)
-        ranges.append(Span(start, stop))
+        reach = start + step - 1
+        stop = reach // step * step
+        if stop <= start:
+            stop = max(reach // INTERVAL, 1) * INTERVAL
+        ranges.append(Span(start, min(stop, end)))
         start = stop + 1
     return ranges

@@ -1,34 +1,43 @@
 """Stored filters matched again, for items that were watched after these were stored.
 
 It goes by windows. Each is read, segment by segment, and matched in a worker thread, several at once, one for each
-processor; what they found is written in the order of the heights. Memory holds one segment a thread. A window is the
-smaller the more is watched, so that whoever wants this to end waits for no more than a moment; but a transaction has a
-row for each item, so it waits for as many heights as the largest window has.
+processor; what they found is written in the order of the heights. Memory holds one segment a thread, and the hashes of
+the blocks of its window. A window is the smaller the more is watched, so that whoever wants this to end waits for no
+more than a moment, and the last ones are small, so that all processors have something to do until the end.
+
+A transaction has a row for each item, which costs as much as matching the item in a thousand filters. So it waits for
+many heights; whoever ends this before has written what was matched until then.
 """
 
 from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from functools import partial
 from itertools import groupby
 
 import attrs
 import trio
 
+from phasegate.consensus.crc import load_crc
 from phasegate.consensus.filters import Elements, match_filters
 from phasegate.consensus.packed import Packed
-from phasegate.engine.phases.filter_spans import Span, spans
+from phasegate.engine.phases.filter_spans import Span
 from phasegate.engine.work import Work, unwrapped
 from phasegate.store import Change, MarkMatched, Store
 
-PIECE = 2000
-"""Filters that are read at once: the store keeps as many hashes together, and half as many filters."""
-MOST = 8 * PIECE
-"""Filters of the largest window, and of one transaction."""
+PIECE = 1000
+"""Windows are cut at its multiples, as the store cuts filters."""
+MOST = 16 * PIECE
+"""Filters of the largest window."""
+WRITTEN = 100 * PIECE
+"""Filters of one transaction."""
 EFFORT = 32_000_000
 """Hashes for one window: a third of a second."""
+PROCESSORS = os.cpu_count() or 1
+"""Windows that are matched at once; one more waits, so that none of them has to."""
 
 
 async def match_stored(work: Work) -> bool:
@@ -39,13 +48,19 @@ async def match_stored(work: Work) -> bool:
     )
     for matched_to, items in groupby(lagging, key=lambda item: item.matched_to):
         scripts = tuple(item.script for item in items)
-        await _Rescan(work, scripts).run(spans(matched_to + 1, done, window(len(scripts))))
+        await _Rescan(work, scripts).run(windows(Span(matched_to + 1, done), len(scripts)))
     return bool(lagging)
 
 
-def window(scripts: int) -> int:
-    """How many filters are one window when that many `scripts` are watched."""
-    return max(1, min(MOST, EFFORT // max(scripts, 1)) // PIECE) * PIECE
+def windows(whole: Span, scripts: int) -> Iterator[Span]:
+    """`whole` cut into what is matched at once when that many `scripts` are watched."""
+    start, most = whole.start, min(MOST, EFFORT // max(scripts, 1))
+    while start <= whole.end:
+        left = whole.end + 1 - start
+        size = min(most, left // (2 * PROCESSORS))
+        after = max((start + size) // PIECE, start // PIECE + 1) * PIECE
+        yield Span(start, min(after - 1, whole.end))
+        start = after
 
 
 @attrs.define(eq=False)
@@ -66,19 +81,25 @@ class _Rescan:
         self._elements = Elements.of(scripts)
         self._unwritten: list[_Window] = []
 
-    async def run(self, windows: Sequence[Span]) -> None:
+    async def run(self, windows: Iterable[Span]) -> None:
         """Match in all `windows`, as many at once as there are processors, and write what is found in their order."""
-        under_way = deque[_Window]()
         with unwrapped():
             async with trio.open_nursery() as nursery:
-                for span in windows:
-                    under_way.append(_Window(span))
-                    nursery.start_soon(self._match, under_way[-1])
-                    if len(under_way) > (os.cpu_count() or 1):
-                        await self._take(under_way.popleft())
-                while under_way:
-                    await self._take(under_way.popleft())
-                await self._write()
+                try:
+                    await self._match_all(windows, nursery)
+                finally:
+                    with trio.CancelScope(shield=True):
+                        await self._write()
+
+    async def _match_all(self, windows: Iterable[Span], nursery: trio.Nursery) -> None:
+        under_way = deque[_Window]()
+        for span in windows:
+            under_way.append(_Window(span))
+            nursery.start_soon(self._match, under_way[-1])
+            if len(under_way) > PROCESSORS:
+                await self._take(under_way.popleft())
+        while under_way:
+            await self._take(under_way.popleft())
 
     async def _match(self, window: _Window) -> None:
         disputed = self._work.writer.marks.disputed is not None
@@ -93,7 +114,7 @@ class _Rescan:
             await self._write()
             return
         self._unwritten.append(window)
-        if window.span.end - self._unwritten[0].span.start + 1 >= MOST:
+        if window.span.end - self._unwritten[0].span.start + 1 >= WRITTEN:
             await self._write()
 
     async def _write(self) -> None:
@@ -112,25 +133,46 @@ def _find_stored(store: Store, span: Span, elements: Elements, disputed: bool) -
 
     None when they are not stored any more: while one item was matched, a newer one had all downloaded again.
     """
-    found = list[int]()
-    for piece in spans(span.start, span.end, PIECE):
-        try:
-            filters = store.packed_filters(piece.start, piece.count)
-        except LookupError:
-            return None
-        found += find(store, piece, filters, elements, disputed)
-    return tuple(found)
+    load_crc()
+    try:
+        with closing(store.packed_filters(span.start, span.count)) as pieces:
+            return _find(store, span, pieces, elements, disputed)
+    except LookupError:
+        return None
 
 
-def find(store: Store, span: Span, filters: Packed, elements: Elements, disputed: bool) -> tuple[int, ...]:
-    """The heights of `span` where `elements` match the filters, or what others say these are if that is in dispute."""
-    hashes = store.hashes(span.start, span.count)
-    found = set(match_filters(hashes, filters, elements))
-    variants = store.filter_variants(span.start, span.count) if disputed else []
+def find_fresh(store: Store, span: Span, filters: Packed, elements: Elements, disputed: bool) -> tuple[int, ...]:
+    """As `_find`, in `filters` that are not stored yet."""
+    return _find(store, span, [(store.hashes(span.start, span.count), filters)], elements, disputed)
+
+
+def _find(
+    store: Store, span: Span, pieces: Iterable[tuple[bytes, Packed]], elements: Elements, disputed: bool
+) -> tuple[int, ...]:
+    """The heights of `span` where `elements` match the filters, or what others say these are if that is in dispute.
+
+    Args:
+        store: where that stands.
+        span: the heights.
+        pieces: the block hashes and the filters of all of them, in order.
+        elements: what is watched.
+        disputed: whether others say anything.
+    """
+    start, found = span.start, set[int]()
+    for hashes, filters in pieces:
+        found.update([start + place for place in match_filters(hashes, filters, elements)])
+        start += len(filters)
+    if disputed:
+        found.update(_in_variants(store, span, elements))
+    return tuple(sorted(found))
+
+
+def _in_variants(store: Store, span: Span, elements: Elements) -> list[int]:
+    variants, hashes = store.filter_variants(span.start, span.count), store.hashes(span.start, span.count)
     places = [height - span.start for height, _ in variants]
     names = b"".join([hashes[32 * place : 32 * place + 32] for place in places])
-    found.update([places[i] for i in match_filters(names, [raw for _, raw in variants], elements)])
-    return tuple([span.start + place for place in sorted(found)])
+    matching = match_filters(names, [raw for _, raw in variants], elements)
+    return [span.start + places[i] for i in matching]
 
 
 def still_fitting(work: Work, match: MarkMatched) -> list[Change]:

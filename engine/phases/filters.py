@@ -29,7 +29,7 @@ from phasegate.consensus.packed import Packed
 from phasegate.engine.errors import FailureKind, PeerGone
 from phasegate.engine.peers import Peer
 from phasegate.engine.phases.filter_arrivals import Arrivals, load_arrivals
-from phasegate.engine.phases.filter_rescan import find, match_stored, still_fitting
+from phasegate.engine.phases.filter_rescan import find_fresh, match_stored, still_fitting
 from phasegate.engine.phases.filter_spans import BASIC, Span, spans
 from phasegate.engine.pipeline import in_order
 from phasegate.engine.requests import Desk
@@ -110,7 +110,7 @@ async def _match(work: Work, span: Span, filters: Packed, scripts: tuple[bytes, 
 async def _matching(work: Work, span: Span, filters: Packed, scripts: tuple[bytes, ...]) -> tuple[int, ...]:
     """The heights that `scripts` match in the filters of `span`, or in what others say these are."""
     disputed = work.writer.marks.disputed is not None
-    return await work.seams.compute(find, work.store, span, filters, Elements.of(scripts), disputed)
+    return await work.seams.compute(find_fresh, work.store, span, filters, Elements.of(scripts), disputed)
 
 
 async def _broadcast_ones(work: Work, span: Span, filters: Packed) -> list[Change]:

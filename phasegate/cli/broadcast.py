@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import attrs
-import trio
 import typer
 
 from phasegate.cli import options
@@ -16,6 +15,8 @@ from phasegate.cli.refusal import Code, forget_stdout, refusals, say_error
 from phasegate.engine.errors import ConfigError
 
 if TYPE_CHECKING:
+    import trio
+
     from phasegate.cli.ending import Ending
     from phasegate.engine.broadcast_stages import BroadcastStatus, Stage
     from phasegate.engine.client import Client
@@ -138,6 +139,8 @@ class _Sent:
 
     async def verdict(self) -> Ending:
         """Broadcast, and wait; not for peers that cannot come."""
+        import trio
+
         from phasegate.cli.ending import Ending
         from phasegate.engine.broadcasts import BroadcastLimit
 
@@ -155,6 +158,8 @@ class _Sent:
 
     async def _give_up(self, endings: list[Ending], scope: trio.CancelScope) -> None:
         """End as soon as no peer can be had any more."""
+        import trio
+
         from phasegate.cli.ending import Ending
 
         while True:

@@ -9,9 +9,7 @@ from typing import Annotated
 
 import typer
 
-from phasegate.statecharts.catalogue import CHARTS
-from phasegate.statecharts.diagram import Form, draw
-from phasegate.statecharts.dot import GraphvizError
+from phasegate.statecharts.form import Form
 
 
 class ChartName(StrEnum):
@@ -33,6 +31,10 @@ def diagram(
     ] = None,
 ) -> None:
     """Draw a statechart with its guards and actions."""
+    from phasegate.statecharts.catalogue import CHARTS
+    from phasegate.statecharts.diagram import draw
+    from phasegate.statecharts.dot import GraphvizError
+
     if form is Form.PNG and output is None and sys.stdout.isatty():
         _refuse("a PNG picture is no text for a terminal; give it a file with -o FILE")
     try:

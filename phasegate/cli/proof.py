@@ -16,7 +16,8 @@ from phasegate.statecharts.anatomy import read
 from phasegate.statecharts.catalogue import CHARTS
 from phasegate.statecharts.diagram import draw_way
 from phasegate.statecharts.violation import Violation
-from phasegate.verification.report import Outcome, Part, Report
+from phasegate.verification.part import Part
+from phasegate.verification.report import Outcome, Report
 from phasegate.verification.runner import Progress, Wanted
 
 FAULT = "fault "

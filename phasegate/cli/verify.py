@@ -13,7 +13,7 @@ import typer
 from phasegate.cli import options
 from phasegate.cli.refusal import Code, refuse
 from phasegate.cli.scenarios import show_scenarios
-from phasegate.verification.report import Part
+from phasegate.verification.part import Part
 
 if TYPE_CHECKING:
     from phasegate.verification.report import Report

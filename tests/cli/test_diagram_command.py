@@ -9,7 +9,8 @@ import typer
 from typer.testing import CliRunner, Result
 
 from phasegate.cli.diagram import diagram
-from phasegate.statecharts.diagram import Form, draw
+from phasegate.statecharts.diagram import draw
+from phasegate.statecharts.form import Form
 from phasegate.statecharts.peer import PeerChart
 from phasegate.statecharts.sync import SyncChart
 

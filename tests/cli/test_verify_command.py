@@ -27,7 +27,8 @@ from phasegate.statecharts.policy import ALWAYS, POLICY, Reason, Rule, Strategy
 from phasegate.statecharts.policy_check import verify_policy
 from phasegate.statecharts.violation import Violation
 from phasegate.verification import runner, units
-from phasegate.verification.report import Outcome, Part, Report
+from phasegate.verification.part import Part
+from phasegate.verification.report import Outcome, Report
 from phasegate.verification.runner import Progress, Wanted
 from phasegate.verification.units import Unit, perform
 

@@ -13,8 +13,9 @@ from statemachine import State
 from phasegate.statecharts.anatomy import Anatomy, read
 from phasegate.statecharts.catalogue import CHARTS
 from phasegate.statecharts.chart import Chart
-from phasegate.statecharts.diagram import Form, draw, draw_way, markdown, mermaid
+from phasegate.statecharts.diagram import draw, draw_way, markdown, mermaid
 from phasegate.statecharts.dot import GraphvizError, dot, picture
+from phasegate.statecharts.form import Form
 from phasegate.statecharts.relation import Step
 from phasegate.statecharts.sync import SyncChart
 from phasegate.statecharts.table import Table

@@ -340,7 +340,8 @@ class StoreMachine(RuleBasedStateMachine):
         assert store.filter_headers(0, len(model.filter_headers)) == b"".join(model.filter_headers)
         wanted = range(model.first_filter, model.filter_end + 1)
         assert store.filters(model.first_filter, len(wanted)) == [model.filters[h] for h in wanted]
-        assert list(store.packed_filters(model.first_filter, len(wanted))) == [model.filters[h] for h in wanted]
+        pieces = list(store.packed_filters(model.first_filter, len(wanted)))
+        assert [raw for _, filters in pieces for raw in filters] == [model.filters[h] for h in wanted]
         assert [store.height_of(block_hash) for block_hash in model.ids] == list(range(model.tip + 1))
         assert [store.height_of(h) for h in self.lost if h not in model.ids] == [
             None for h in self.lost if h not in model.ids

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from phasegate.consensus.packed import Packed
 from phasegate.consensus.params import SIMNET
-from phasegate.store import PackedFilters, PutFilters, Store, StoreCorrupt
+from phasegate.store import PackedFilters, PutFilters, RollBackFilters, Store, StoreCorrupt
 from phasegate.store.segments import FILTERS_SPAN, SPAN
 from tests.store.conftest import FakeChain
 
@@ -30,6 +31,14 @@ def opened(place: Path, chain: FakeChain) -> Store:
 
 def packed(chain: FakeChain, heights: range) -> PackedFilters:
     return PackedFilters(heights.start, Packed.of([chain.filter(height) for height in heights]))
+
+
+def read_back(store: Store, start: int, count: int) -> list[bytes]:
+    """The filters of the pieces, after the hashes were compared."""
+    pieces = list(store.packed_filters(start, count))
+    assert b"".join([hashes for hashes, _ in pieces]) == store.hashes(start, count)
+    assert all(len(hashes) == 32 * len(filters) for hashes, filters in pieces)
+    return [raw for _, filters in pieces for raw in filters]
 
 
 def tables(store: Store) -> list[object]:
@@ -56,7 +65,7 @@ def test_the_tables_are_those_of_single_filters(
     assert tables(many) == tables(one)
     assert many.digest() == one.digest()
     for first, count in ((0, start), (start // 3, start // 2), (start - 1, 1), (0, 0)):
-        assert list(many.packed_filters(first, count)) == many.filters(first, count)
+        assert read_back(many, first, count) == many.filters(first, count)
     one.close()
     many.close()
 
@@ -92,7 +101,7 @@ def test_segments_of_an_older_release_are_read_and_followed(
     assert found == [(0, SPAN), (2000, FILTERS_SPAN)]
     for start, count in ((0, END + 1), (700, 1), (1100, 1500), (1999, 2), (2999, 2)):
         wanted = [chain.filter(height) for height in range(start, start + count)]
-        assert list(store.packed_filters(start, count)) == store.filters(start, count) == wanted
+        assert read_back(store, start, count) == store.filters(start, count) == wanted
     store.close()
 
 
@@ -108,9 +117,37 @@ def test_damage_is_found_and_named(tmp_path: Path, chain: FakeChain, harm: str) 
     store.commit([PutFilters(packed(chain, range(END + 1)))])
     with store._database.transaction() as rows:
         rows.run(harm)
-    assert len(store.packed_filters(0, 1000)) == 1000
-    with pytest.raises(StoreCorrupt, match=r"filters 1000\.\.1999 are"):
-        store.packed_filters(1000, 1000)
+    assert len(read_back(store, 0, 1000)) == 1000
+    for start, count in ((1000, 1000), (0, 3000)):
+        with pytest.raises(StoreCorrupt, match=r"filters (1000\.\.1999|0\.\.2999) are"):
+            read_back(store, start, count)
     with pytest.raises(LookupError, match="are not stored"):
-        store.packed_filters(END, 2)
+        read_back(store, END, 2)
+    store.close()
+
+
+def test_no_piece_behind_a_gap_is_given(tmp_path: Path, chain: FakeChain) -> None:
+    """It would be taken for the filters of other blocks."""
+    store = opened(tmp_path, chain)
+    store.commit([PutFilters(packed(chain, range(END + 1)))])
+    with store._database.transaction() as rows:
+        rows.run("DELETE FROM segments WHERE series = 4 AND start = 1000")
+    with closing(store.packed_filters(500, 2500)) as pieces:
+        assert len(next(pieces)[1]) == 500
+        with pytest.raises(StoreCorrupt, match=r"filters 500\.\.2999 are not all there"):
+            next(pieces)
+    store.close()
+
+
+def test_all_pieces_are_of_one_state(tmp_path: Path, chain: FakeChain) -> None:
+    """Of the moment when the first was read, whatever is committed meanwhile."""
+    store = opened(tmp_path, chain)
+    store.commit([PutFilters(packed(chain, range(END + 1)))])
+    with closing(store.packed_filters(0, END + 1)) as pieces:
+        first = list(next(pieces)[1])
+        store.commit([RollBackFilters(1500)])
+        rest = [raw for _, filters in pieces for raw in filters]
+    assert [*first, *rest] == [chain.filter(height) for height in range(END + 1)]
+    with pytest.raises(LookupError, match="are not stored"):
+        read_back(store, 0, END + 1)
     store.close()

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import pytest
 
-from phasegate.verification.report import Part
+from phasegate.verification.part import Part
 from phasegate.verification.runner import EXAMPLES, SEEDS, _withdraw
 from phasegate.verification.simulation import series
 from phasegate.verification.simulation.checks import STALL

@@ -21,7 +21,7 @@ from phasegate.statecharts.chart import Chart
 from phasegate.statecharts.law import Law, respond
 from phasegate.verification.fire import EVENTS, machine, under_fire
 from phasegate.verification.machine import EngineMachine
-from phasegate.verification.report import Part
+from phasegate.verification.part import Part
 from phasegate.verification.runner import EXAMPLES
 from phasegate.verification.scripted import FELL, IDLE, MISHEARD, OUTLIVED, OVERLAP, STALE, VANISHED, BrokenPromise
 from phasegate.verification.stage import Stage

@@ -17,7 +17,8 @@ from phasegate.statecharts.campaign import Campaign, Fate, Verdict
 from phasegate.statecharts.catalogue import CHARTS
 from phasegate.statecharts.violation import Violation
 from phasegate.verification import runner, units
-from phasegate.verification.report import Outcome, Part, Report, junit
+from phasegate.verification.part import Part
+from phasegate.verification.report import Outcome, Report, junit
 from phasegate.verification.runner import Wanted, run
 from phasegate.verification.units import POLICIES, Unit, perform
 

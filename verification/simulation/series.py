@@ -7,8 +7,8 @@ import sys
 from collections import Counter
 
 from phasegate.statecharts.violation import Violation
+from phasegate.verification.part import Part
 from phasegate.verification.report import Outcome as PartOutcome
-from phasegate.verification.report import Part
 from phasegate.verification.simulation.checks import BOUNDED, STALL, TWIN
 from phasegate.verification.simulation.judgement import Outcome
 from phasegate.verification.simulation.plan import Plan
