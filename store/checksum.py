@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zlib
+from zlib_ng.zlib_ng import crc32
 
 from phasegate.store.database import Value
 
@@ -12,5 +12,5 @@ def checksum(*fields: Value) -> int:
     crc = 0
     for field in fields:
         raw = field if isinstance(field, bytes) else str(field).encode()
-        crc = zlib.crc32(raw, zlib.crc32(b"%d:" % len(raw), crc))
+        crc = crc32(raw, crc32(b"%d:" % len(raw), crc))
     return crc

@@ -6,8 +6,9 @@ on their own account, so that neither kind displaces the other.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
+
+from zlib_ng.zlib_ng import crc32
 
 from phasegate.store.changes import KeepAnchors, SetMasternodes
 from phasegate.store.damage import Damage
@@ -42,7 +43,7 @@ _FORGET = """DELETE FROM masternodes WHERE anchor = ?1 AND height NOT IN
 
 
 def _crc(height: int, block_hash: bytes, state: bytes) -> int:
-    return zlib.crc32(state, zlib.crc32(block_hash, height))
+    return crc32(state, crc32(block_hash, height))
 
 
 def newest_height(rows: Session) -> tuple[int, bytes] | None:

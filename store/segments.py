@@ -19,8 +19,8 @@ from itertools import pairwise
 from typing import overload
 
 import attrs
+from zlib_ng.zlib_ng import crc32
 
-from phasegate.consensus.crc import crc32
 from phasegate.store.database import Row, Session
 from phasegate.store.errors import StoreCorrupt
 

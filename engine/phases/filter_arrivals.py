@@ -12,7 +12,6 @@ from functools import cached_property
 
 import numpy as np
 
-from phasegate.consensus.crc import load_crc
 from phasegate.consensus.filters import filter_hash, filter_header
 from phasegate.consensus.packed import Packed
 from phasegate.engine.phases.filter_spans import BASIC, Span
@@ -28,7 +27,6 @@ def load_arrivals() -> None:
 
     lead_on(bytes(32), Packed.of([b"\0"]), bytes(32), bytes(64), bytearray(b"\1"))
     load_runs()
-    load_crc()
 
 
 class Arrivals:

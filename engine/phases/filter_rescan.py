@@ -21,7 +21,6 @@ from itertools import groupby
 import attrs
 import trio
 
-from phasegate.consensus.crc import load_crc
 from phasegate.consensus.filters import Elements, match_filters
 from phasegate.consensus.packed import Packed
 from phasegate.engine.phases.filter_spans import Span
@@ -133,7 +132,6 @@ def _find_stored(store: Store, span: Span, elements: Elements, disputed: bool) -
 
     None when they are not stored any more: while one item was matched, a newer one had all downloaded again.
     """
-    load_crc()
     try:
         with closing(store.packed_filters(span.start, span.count)) as pieces:
             return _find(store, span, pieces, elements, disputed)
