@@ -2,7 +2,8 @@
 
 What is under way is counted as large as the largest of the recent results, because an average is exceeded half of the
 time. Before there is any, nothing is known but what the caller expects; if that is nothing either, two are let in: they
-cannot exceed the limit and one result together.
+cannot exceed the limit and one result together. Whenever enough has been applied, what that left behind is given back
+to the system.
 """
 
 from __future__ import annotations
@@ -11,10 +12,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from phasegate.engine.resident import give_back
+
 R = TypeVar("R")
 
 RECENT = 16
 """Results from which it is told how large the next ones will be."""
+ENOUGH = 16 << 20
+"""Bytes that have been applied when it is worth while to give memory back."""
 
 
 class Holding(Generic[R]):
@@ -32,6 +37,7 @@ class Holding(Generic[R]):
         self._expected = expected or limit // 2
         self._waiting: dict[int, int] = {}
         self._applying = 0
+        self._applied = 0
         self._recent: deque[int] = deque(maxlen=RECENT)
 
     @property
@@ -51,7 +57,11 @@ class Holding(Generic[R]):
 
     def applied(self) -> None:
         """What was being applied is no longer there."""
+        self._applied += self._applying
         self._applying = 0
+        if self._applied >= ENOUGH:
+            self._applied = 0
+            give_back()
 
     def takes(self, under_way: int) -> int:
         """Bytes held, and those that `under_way` fetches may bring."""

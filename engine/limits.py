@@ -20,7 +20,7 @@ T = TypeVar("T", int, float)
 
 
 def _in_flight(given: Mapping[str, int]) -> Mapping[str, int]:
-    return _over({"headers": 4, "mnlist": 2, "cfheaders": 8, "filters": 8, "blocks": 32, "locks": 4}, given)
+    return _over({"headers": 8, "mnlist": 2, "cfheaders": 8, "filters": 8, "blocks": 32, "locks": 4}, given)
 
 
 def _concurrency(given: Mapping[str, int]) -> Mapping[str, int]:

@@ -4,7 +4,8 @@ A part is fixed: the interpreter, the libraries and the compiled code. A part gr
 from hash to height, 12 bytes a header. A part belongs to whoever is connected: of each peer one message may be
 arriving, of at most 3 MiB. What is left is for what was downloaded and waits for its turn to be stored, and that is
 where the bound is kept: `hold_bytes` says how much may wait, of all phases that run beside each other (`room`), and no
-request asks for more than that can hold. All else that is kept, such as announced locks, remembered requests and
+request asks for more than that can hold. What that leaves behind in the C library, and the compiler's code, are given
+back while a download lasts (`resident`). All else that is kept, such as announced locks, remembered requests and
 SQLite's pages (2 MB a connection), is bounded by count and small.
 """
 

@@ -8,6 +8,7 @@ one run. The disk is a seam too, by name: SQLite finds under it what reads and w
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -35,6 +36,7 @@ __all__ = [
     "proxied",
     "refuse_names",
     "resolve_names",
+    "write_in_thread",
 ]
 
 T = TypeVar("T")
@@ -47,8 +49,24 @@ class Compute(Protocol):
     def __call__(self, fn: Callable[[Unpack[Ts]], T], /, *args: *Ts) -> Awaitable[T]: ...
 
 
+_hands = trio.lowlevel.RunVar[trio.CapacityLimiter]("hands")
+
+
 async def compute_in_thread(fn: Callable[[Unpack[Ts]], T], /, *args: *Ts) -> T:
-    """Run `fn(*args)` in a worker thread; the caller gets its result even when cancelled meanwhile."""
+    """Run `fn(*args)` in a worker thread; the caller gets its result even when cancelled meanwhile.
+
+    One thread more than there are cores works at a time, first come first served: more would hold more in memory, and
+    take turns with each other and with who has to store what is there already.
+    """
+    try:
+        hands = _hands.get()
+    except LookupError:
+        _hands.set(hands := trio.CapacityLimiter((os.cpu_count() or 1) + 1))
+    return await trio.to_thread.run_sync(fn, *args, limiter=hands)
+
+
+async def write_in_thread(fn: Callable[[Unpack[Ts]], T], /, *args: *Ts) -> T:
+    """As `compute_in_thread`, waiting for nobody."""
     return await trio.to_thread.run_sync(fn, *args)
 
 
@@ -101,7 +119,7 @@ class Seams:
     """
 
     compute: Compute = compute_in_thread
-    write: Compute = compute_in_thread
+    write: Compute = write_in_thread
     now: Callable[[], float] = time.time
     random: random.Random = attrs.field(factory=random.SystemRandom)
     open_stream: OpenStream = open_tcp

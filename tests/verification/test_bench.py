@@ -166,6 +166,7 @@ def test_short_benchmarks_run_on_short_chains(cache: Path, tmp_path: Path, monke
     (figure,) = filter_headers(stage)
     assert figure.ratio > 0
     assert stage.x11_seconds() > 0
+    assert stage.x11_seconds(2) > 0
     assert stage.bound(0.5) is None
 
 

@@ -17,7 +17,13 @@ from phasegate.engine.limits import Limits
 from phasegate.p2p.simnet.bulk_plan import BulkPlan
 from phasegate.verification.bench.stage import LIKE_CORE, Stage
 
-BATCHES: Mapping[str, tuple[int, ...]] = {"cfheaders": (1000, 2000), "filters": (200, 1000), "blocks": (4, 16, 64)}
+BATCHES: Mapping[str, tuple[int, ...]] = {
+    "headers": (12_000, 48_000),
+    "cfheaders": (1000, 2000),
+    "filters": (200, 1000),
+    "blocks": (4, 16, 64),
+}
+"""For headers the batch is a range, `header_span`, which takes several answers of at most 8,000."""
 IN_FLIGHT = (1, 4, 8, 16)
 _BEFORE = {"cfheaders": "headers", "filters": "cfheaders", "blocks": "filters"}
 
@@ -66,11 +72,13 @@ def tuned(stage: Stage, phases: tuple[str, ...] = tuple(BATCHES)) -> Iterator[Se
 
 def _default(phase: str) -> tuple[int, int]:
     limits = Limits()
-    return limits.batch[phase], limits.in_flight[phase]
+    return limits.header_span if phase == "headers" else limits.batch[phase], limits.in_flight[phase]
 
 
-def _before(stage: Stage, plan: BulkPlan, phase: str) -> Path:
-    """A store in which all phases before `phase` are over."""
+def _before(stage: Stage, plan: BulkPlan, phase: str) -> Path | None:
+    """A store in which all phases before `phase` are over; None before the first."""
+    if phase not in _BEFORE:
+        return None
     stage.say(f"syncing up to {phase}")
     store = stage.new_store()
     with stage.peers(plan) as peers:
@@ -78,11 +86,13 @@ def _before(stage: Stage, plan: BulkPlan, phase: str) -> Path:
     return store
 
 
-def _tried(stage: Stage, plan: BulkPlan, store: Path, choice: Setting) -> Setting:
+def _tried(stage: Stage, plan: BulkPlan, store: Path | None, choice: Setting) -> Setting:
     phase = choice.phase
-    limits = {"batch": {phase: choice.batch}, "in_flight": {phase: choice.in_flight}, "window": choice.window}
+    limits = {"in_flight": {phase: choice.in_flight}, "window": choice.window}
+    limits |= {"header_span": choice.batch} if phase == "headers" else {"batch": {phase: choice.batch}}
     with stage.peers(plan, LIKE_CORE) as peers:
-        task = {"datadir": str(stage.copy_of(store)), "filters": True, "until": phase, "limits": limits}
+        datadir = stage.new_store() if store is None else stage.copy_of(store)
+        task = {"datadir": str(datadir), "filters": True, "until": phase, "limits": limits}
         result = stage.client(plan, peers, **task)
     rate = result.items[phase] / result.phases[phase]
     return attrs.evolve(choice, rate=rate, default=(choice.batch, choice.in_flight) == _default(phase))

@@ -39,7 +39,7 @@ def full(stage: Stage) -> Sequence[Figure]:
     plan = stage.sizes.large
     result, _, _ = stage.synced(plan)
     alone = plan.headers * stage.x11_seconds()
-    hashing = alone / stage.cores
+    hashing = plan.headers * stage.x11_seconds(stage.cores, plan.headers // 50) / stage.cores
     chain = stage.chain(plan)
     asked = [*asks_headers(chain), *asks_filter_headers(chain), *asks_filters(chain), *asks_blocks(chain)]
     with stage.peers(plan) as peers:
