@@ -160,7 +160,7 @@ class StoreMachine(RuleBasedStateMachine):
             self.append_headers(85, 0)
             self.append_filter_headers(self.model.tip + 1)
             self.put_filters(self.model.tip + 1, 0, backwards=False)
-            self.mark_matched((self.model.tip + 1) * share // 100, [0, 50, 100])
+            self.mark_matched(1 + self.model.tip * share // 100, [0, 50, 100])
 
     @rule(operation=st.integers(1, 30), dead=st.booleans())
     def the_disk_will_fail(self, operation: int, dead: bool) -> None:
