@@ -56,9 +56,9 @@ def encode_frame(magic: bytes, command: str, payload: bytes) -> bytes:
 def _command(field: bytes) -> str | None:
     """The name in 12 NUL-padded bytes; None if it is empty, not printable ASCII, or goes on after a NUL."""
     name = field.rstrip(b"\0")
-    if not name or any(not 0x20 <= byte <= 0x7E for byte in name):
+    if not name or not name.isascii() or not (text := name.decode("ascii")).isprintable():
         return None
-    return name.decode("ascii")
+    return text
 
 
 class FrameDecoder:
