@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import apsw
@@ -108,9 +108,14 @@ def _block(height: int, tag: int, *spent: OutPoint) -> RecordBlock:
 def test_only_what_is_involved_is_recorded_by_itself() -> None:
     """New blocks go together, also when they spend each other's coins; one that was searched before goes alone."""
     first, second, third = _block(1, 1), _block(2, 2, OutPoint(b"\1" * 32, 0)), _block(3, 3)
-    assert list(recording._apart([first, second, third], ())) == [[first, second, third]]
-    assert list(recording._apart([first, second, third], {2})) == [[first], second, [third]]
-    assert list(recording._apart([second, first], ())) == [[second], [first]]
-    assert list(recording._apart([first, first, second], ())) == [[first], first, [second]]
+
+    def apart(*changes: RecordBlock, heights: Iterable[int] = (), txids: Iterable[bytes] = ()) -> list[object]:
+        return list(recording._apart(changes, recording._Told(set(heights), set(txids))))
+
+    assert apart(first, second, third) == [[first, second, third]]
+    assert apart(first, second, third, heights=[2]) == [[first], second, [third]]
+    assert apart(first, second, third, txids=[b"\2" * 32]) == [[first], second, [third]]
+    assert apart(second, first) == [[second], first]
+    assert apart(first, first, second) == [[first], first, [second]]
     odd = RecordBlock(4, BlockFindings(4, (), (), ((OutPoint(b"\1" * 32, 0), b"\7" * 32),)))
-    assert list(recording._apart([third, odd], ())) == [[third], odd]
+    assert apart(third, odd) == [[third], odd]
