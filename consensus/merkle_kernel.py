@@ -31,7 +31,7 @@ def _has_twins(level: Bytes, count: int) -> bool:
 
 
 @jit
-def _root_into(sha: Addresses, room: Bytes, data: Bytes, starts: Starts, level: Bytes) -> bool:
+def root_into(sha: Addresses, room: Bytes, data: Bytes, starts: Starts, level: Bytes) -> bool:
     """Write the root over the transactions of `data` to the beginning of `level`, which has room for one hash more.
 
     Returns:
@@ -59,5 +59,5 @@ def root_of(raw: bytes, starts: Any) -> tuple[bytes, bool]:
         starts: where in it each transaction begins and the last one ends: int32.
     """
     level = np.zeros(32 * len(starts), np.uint8)
-    mutated = _root_into(sha256(), scratch(), np.frombuffer(raw, np.uint8), starts, level)
+    mutated = root_into(sha256(), scratch(), np.frombuffer(raw, np.uint8), starts, level)
     return level[:32].tobytes(), bool(mutated)

@@ -82,6 +82,13 @@ class RawBlock:
         Block.parse(r)
         return cls(r.since(start))
 
+    @classmethod
+    def read(cls, raw: bytes, layout: Layout, computed_root: tuple[bytes, bool]) -> RawBlock:
+        """One whose layout and root are computed already."""
+        block = cls(raw)
+        block.__dict__.update(layout=layout, computed_root=computed_root)
+        return block
+
     @cached_property
     def layout(self) -> Layout:
         """Where its parts are."""
@@ -116,7 +123,7 @@ class RawBlock:
         raw = self.raw
         return [dsha(raw[start:end]) for start, end in pairwise(self.layout.starts.tolist())]
 
-    @property
+    @cached_property
     def computed_root(self) -> tuple[bytes, bool]:
         """The root over all transactions, wire order, and whether equal neighbours betray a doubled list."""
         if _loaded:

@@ -13,8 +13,9 @@ import attrs
 from phasegate.consensus.codec import dsha, u32
 from phasegate.consensus.faults import Fault, PeerMisbehaved
 from phasegate.consensus.params import NETWORKS
+from phasegate.p2p.block_runs import cut_blocks
 from phasegate.p2p.filter_runs import CFilterRun, cut_run
-from phasegate.p2p.messages import MAX_PAYLOAD, max_payload
+from phasegate.p2p.messages import MAX_PAYLOAD, BlockMessage, max_payload
 
 HEAD_SIZE = 24
 MAGIC_SIZE = 4
@@ -94,6 +95,10 @@ class FrameDecoder:
     def next_run(self) -> CFilterRun | None:
         """Whole `cfilter` frames that come next, cut out together (`filter_runs`); None: see `next_frame`."""
         return cut_run(self._buffer, self._magic) if self._head is None else None
+
+    def next_blocks(self) -> list[BlockMessage]:
+        """Whole `block` frames that come next, cut out together (`block_runs`); none: see `next_frame`."""
+        return cut_blocks(self._buffer, self._magic) if self._head is None else []
 
     def next_frame(self) -> Frame | None:
         """The next whole frame, or None until more data comes.

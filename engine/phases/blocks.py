@@ -23,14 +23,17 @@ from phasegate.engine.phases.block_records import Records, Searched, recorded
 from phasegate.engine.pipeline import in_order
 from phasegate.engine.requests import Desk
 from phasegate.engine.work import Work
+from phasegate.p2p.block_runs import load_block_runs
 from phasegate.p2p.messages import BlockMessage, GetData, InvItem, InvType
 from phasegate.store import Store
 
 if TYPE_CHECKING:
     from phasegate.consensus.sieve import Sieve
 
-PENDING_PAGE = 4096
+PENDING_PAGE = 16_384
 """Pending heights read from the store at once."""
+MANY = 256
+"""Blocks to come that are worth loading what reads many at once."""
 
 ENTRY, PLACE = 700, 4
 """Bytes that a block and the place of one of its transactions take in memory beside its own, with CPython 3.11."""
@@ -70,6 +73,8 @@ class _Watched:
         """What is stored, read and prepared in a worker thread: the compiled code is loaded with it."""
         from phasegate.consensus.sieve import Sieve
 
+        if store.marks.pending_blocks >= MANY:
+            load_block_runs()
         scripts, coins = frozenset([item.script for item in store.watch_items()]), store.coins()
         return cls(scripts, coins, Sieve(scripts, coins))
 
