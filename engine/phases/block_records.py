@@ -85,12 +85,17 @@ class Records:
             await self.write()
 
     async def write(self) -> None:
-        """Write what waits."""
-        searched, self._waiting, self._rows = self._waiting, [], 0
+        """Write what waits; who is cancelled before it is handed over leaves it waiting, before all that came since."""
+        searched, rows = self._waiting, self._rows
+        self._waiting, self._rows = [], 0
         self._stir()
         if not searched:
             return
-        await self._work.writer.commit([change for one in searched for change in one.changes])
+        try:
+            await self._work.writer.commit([change for one in searched for change in one.changes])
+        except trio.Cancelled:
+            self._waiting, self._rows = searched + self._waiting, rows + self._rows
+            raise
         for one in searched:
             if one.block is not None and self._work.broadcasts is not None:
                 self._work.broadcasts.searched(one.block, one.findings.height)

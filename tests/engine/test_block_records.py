@@ -24,9 +24,10 @@ pytestmark = pytest.mark.trio
 
 @attrs.define
 class Writing:
-    """A writer that takes its time, and somebody who wants to know of blocks once they are written."""
+    """A writer that lets wait for its turn, takes its time, and tells of blocks once they are written."""
 
     seconds: float = 0.0
+    turn: float = 0.0
     fails: bool = False
     written: list[list[Change]] = attrs.field(factory=list)
     at: list[float] = attrs.field(factory=list)
@@ -37,6 +38,8 @@ class Writing:
         return Records(cast("Work", _Bench(self, self)))
 
     async def commit(self, changes: Sequence[Change]) -> None:
+        if self.turn:
+            await trio.sleep(self.turn)
         with trio.CancelScope(shield=True):
             await trio.sleep(self.seconds)
         if self.fails:
@@ -118,6 +121,24 @@ async def test_a_download_that_fails_leaves_nothing_unwritten(autojump_clock: Mo
     with pytest.raises(Failure, match="nobody"):
         await download()
     assert writing.heights == [[1, 2]]
+
+
+async def test_what_waits_for_its_turn_when_a_download_fails_is_written_before_the_rest(
+    autojump_clock: MockClock,
+) -> None:
+    """A spend that was stored before its coin would be lost."""
+    writing = Writing(turn=10.0)
+
+    async def download() -> None:
+        async with recorded(records := writing.records):
+            await records.put(found(1, 2))
+            await trio.sleep(A_MOMENT + 1.0)
+            await records.put(found(3))
+            raise Failure(FailureKind.NO_PEER, "nobody")
+
+    with pytest.raises(Failure):
+        await download()
+    assert writing.heights == [[1, 2, 3]]
 
 
 async def test_who_is_cancelled_has_written_what_was_handed_over_and_no_more(autojump_clock: MockClock) -> None:
