@@ -113,7 +113,7 @@ def _record_new(rows: Session, blocks: Sequence[BlockFindings]) -> None:
 
 
 def _put_transactions(rows: Session, sums: seals.Sums, found: Sequence[tuple[FoundTransaction, int]]) -> None:
-    last: int = max(rows.run("SELECT seq FROM sqlite_sequence WHERE name = 'transactions'"), default=(0,))[0]
+    last: int = rows.run(_LAST_ROW_ID)[0][0]
     numbered = [(row_id, tx.txid, height, tx.position) for row_id, (tx, height) in enumerate(found, last + 1)]
     inputs = list(dict.fromkeys([(tx.txid, spent.txid, spent.index) for tx, _ in found for spent in tx.inputs]))
     _each(rows, "INSERT OR IGNORE INTO transactions VALUES {rows}", numbered)
@@ -148,6 +148,8 @@ def _each(rows: Session, sql: str, items: Sequence[Row]) -> list[Row]:
 
 
 _UNSPENT = None, None
+_LAST_ROW_ID = """SELECT max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'transactions'), 0),
+    coalesce((SELECT max(row_id) FROM transactions), 0))"""
 _IS_STORED = """WITH told(txid) AS (VALUES {rows}) SELECT txid FROM told
     WHERE EXISTS (SELECT 1 FROM transactions AS t WHERE t.txid = told.txid)
     OR EXISTS (SELECT 1 FROM coins AS c WHERE c.txid = told.txid)
