@@ -2,7 +2,7 @@
 
 A transaction has a price of its own, and writes each page of an index that it touches once, whether for one block or
 for hundreds. So what is found waits until there is enough for a transaction, or for a moment where blocks come slowly,
-or until nothing more comes. It is written in the order in which it was found. As much again may wait meanwhile, so
+or until nothing more comes. It is written in the order in which it was found. Only so much more may wait meanwhile that
 memory is bounded; and who is killed downloads again what waited, no more.
 """
 
@@ -22,8 +22,8 @@ from phasegate.store import Change, RecordBlock
 
 ENOUGH = 2000
 """Rows that make a transaction: those of some five hundred blocks with one payment each."""
-MOST = 2 * ENOUGH
-"""Rows that may wait."""
+MOST = 3 * ENOUGH
+"""Rows that may wait or be under way to the disk, before more is searched."""
 A_MOMENT = 0.25
 """Seconds that anything waits for more."""
 ROW = 300
@@ -58,17 +58,17 @@ class Records:
     def __init__(self, work: Work) -> None:
         self._work = work
         self._waiting: list[Searched] = []
-        self._rows = 0
+        self._rows = self._under_way = 0
         self._ended = False
         self._moved = trio.Event()
 
     async def put(self, searched: Sequence[Searched]) -> None:
-        """Have more written, after all that was put before; waits while there is no room."""
-        while self._rows >= MOST:
-            await self._moved.wait()
+        """Have more written, after all that was put before; returns when there is room for more."""
         self._waiting += searched
         self._rows += sum([one.rows for one in searched])
         self._stir()
+        while self._rows + self._under_way >= MOST:
+            await self._moved.wait()
 
     def end(self) -> None:
         """Nothing more comes."""
@@ -86,16 +86,18 @@ class Records:
 
     async def write(self) -> None:
         """Write what waits; who is cancelled before it is handed over leaves it waiting, before all that came since."""
-        searched, rows = self._waiting, self._rows
-        self._waiting, self._rows = [], 0
-        self._stir()
+        searched, self._waiting = self._waiting, []
+        self._under_way, self._rows = self._rows, 0
         if not searched:
             return
         try:
             await self._work.writer.commit([change for one in searched for change in one.changes])
         except trio.Cancelled:
-            self._waiting, self._rows = searched + self._waiting, rows + self._rows
+            self._waiting, self._rows = searched + self._waiting, self._under_way + self._rows
             raise
+        finally:
+            self._under_way = 0
+            self._stir()
         for one in searched:
             if one.block is not None and self._work.broadcasts is not None:
                 self._work.broadcasts.searched(one.block, one.findings.height)
