@@ -79,7 +79,7 @@ def check_block(block: Block | RawBlock, header_hash: bytes) -> None:
     name = header_hash[::-1].hex()
     if block.hash != header_hash:
         raise PeerMisbehaved(Fault.UNFITTING_REPLY, f"block {block.hash[::-1].hex()} instead of {name}")
-    root, mutated = merkle_root(block.txids)
+    root, mutated = merkle_root(block.txids) if isinstance(block, Block) else block.computed_root
     if root != block.merkle_root:
         raise PeerMisbehaved(Fault.BAD_BLOCK_MERKLE_ROOT, f"block {name}: the transactions miss the merkle root")
     if mutated:

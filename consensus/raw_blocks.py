@@ -9,6 +9,7 @@ blocks are read in plain Python, so that there is one place that says what is wr
 
 from __future__ import annotations
 
+import struct
 from functools import cached_property
 from itertools import pairwise
 from types import ModuleType
@@ -18,19 +19,30 @@ import attrs
 import numpy as np
 
 from phasegate.consensus.codec import Reader, dsha
-from phasegate.consensus.primitives import MAX_BLOCK_SIZE, Block, BlockHeader, Transaction, is_affordable
+from phasegate.consensus.merkle import merkle_root
+from phasegate.consensus.primitives import (
+    MAX_BLOCK_SIZE,
+    Block,
+    BlockHeader,
+    OutPoint,
+    Transaction,
+    TxIn,
+    TxOut,
+    is_affordable,
+)
 from phasegate.consensus.x11 import HEADER_SIZE, x11
 
 _loaded: list[ModuleType] = []
 
 
 def load_kernel() -> Any:
-    """The compiled walk, which is used from now on."""
+    """The compiled walk, which is used from now on, as is the compiled merkle root."""
     if not _loaded:
-        from phasegate.consensus import block_kernel
+        from phasegate.consensus import block_kernel, merkle_kernel
 
         block_kernel.walk(np.frombuffer(bytes(HEADER_SIZE + 1), np.uint8))
-        _loaded.append(block_kernel)
+        merkle_kernel.root_of(b"\0", np.array([0, 1], np.int32))
+        _loaded.extend((block_kernel, merkle_kernel))
     return _loaded[0]
 
 
@@ -70,6 +82,13 @@ class RawBlock:
         Block.parse(r)
         return cls(r.since(start))
 
+    @classmethod
+    def read(cls, raw: bytes, layout: Layout, computed_root: tuple[bytes, bool]) -> RawBlock:
+        """One whose layout and root are computed already."""
+        block = cls(raw)
+        block.__dict__.update(layout=layout, computed_root=computed_root)
+        return block
+
     @cached_property
     def layout(self) -> Layout:
         """Where its parts are."""
@@ -83,6 +102,10 @@ class RawBlock:
     def hash(self) -> bytes:
         """The block id: X11 of the header, wire order."""
         return x11(self.raw[:HEADER_SIZE])
+
+    def named(self, name: bytes) -> None:
+        """Take the word of a caller who knows that `hash` is `name`."""
+        self.__dict__["hash"] = name
 
     @property
     def header(self) -> BlockHeader:
@@ -100,6 +123,14 @@ class RawBlock:
         raw = self.raw
         return [dsha(raw[start:end]) for start, end in pairwise(self.layout.starts.tolist())]
 
+    @cached_property
+    def computed_root(self) -> tuple[bytes, bool]:
+        """The root over all transactions, wire order, and whether equal neighbours betray a doubled list."""
+        if _loaded:
+            root: tuple[bytes, bool] = _loaded[1].root_of(self.raw, self.layout.starts)
+            return root
+        return merkle_root(self.txids)
+
     @property
     def is_affordable(self) -> bool:
         """Whether all amounts can exist."""
@@ -107,8 +138,8 @@ class RawBlock:
 
     def transaction(self, position: int) -> Transaction:
         """The transaction at `position`."""
-        start, end = self.layout.starts[position : position + 2]
-        tx = Transaction.from_bytes(self.raw[start:end])
+        start, end = self.layout.starts[position : position + 2].tolist()
+        tx = _transaction(self.raw, start)
         tx.__dict__["txid"] = dsha(self.raw[start:end])  # what parses encodes to the same bytes
         return tx
 
@@ -125,6 +156,40 @@ class RawBlock:
     def to_bytes(self) -> bytes:
         """The bytes that it is."""
         return self.raw
+
+
+def _transaction(raw: bytes, at: int) -> Transaction:
+    """What `Transaction.parse` reads at `at`, where there is a well-formed one: nothing need be checked any more."""
+    version, kind = _TWO_SHORTS.unpack_from(raw, at)
+    inputs, outputs, payload = list[TxIn](), list[TxOut](), b""
+    count, at = _size(raw, at + 4)
+    for _ in range(count):
+        spent = OutPoint(raw[at : at + 32], _LONG.unpack_from(raw, at + 32)[0])
+        size, at = _size(raw, at + 36)
+        inputs.append(TxIn(spent, raw[at : at + size], _LONG.unpack_from(raw, at + size)[0]))
+        at += size + 4
+    count, at = _size(raw, at)
+    for _ in range(count):
+        value = _AMOUNT.unpack_from(raw, at)[0]
+        size, at = _size(raw, at + 8)
+        outputs.append(TxOut(value, raw[at : at + size]))
+        at += size
+    if version >= 3 and kind:
+        size, start = _size(raw, at + 4)
+        payload = raw[start : start + size]
+    return Transaction(version, kind, tuple(inputs), tuple(outputs), _LONG.unpack_from(raw, at)[0], payload)
+
+
+def _size(raw: bytes, at: int) -> tuple[int, int]:
+    """The CompactSize at `at`, and where it ends."""
+    size = raw[at]
+    if size < 0xFD:
+        return size, at + 1
+    end = at + (3 if size == 0xFD else 5)
+    return int.from_bytes(raw[at + 1 : end], "little"), end
+
+
+_TWO_SHORTS, _LONG, _AMOUNT = struct.Struct("<HH"), struct.Struct("<I"), struct.Struct("<q")
 
 
 def raw_block(block: Block | RawBlock) -> RawBlock:

@@ -87,6 +87,11 @@ class Broadcasts:
         return [entry for entry in self._outgoing.values() if entry.is_open]
 
     @property
+    def any_open(self) -> bool:
+        """Whether blocks are to be searched for any."""
+        return any(entry.is_open for entry in self._outgoing.values())
+
+    @property
     def unsearched(self) -> tuple[OnItsWay, ...]:
         """Those for which the newest stored blocks have still to be searched."""
         return tuple(entry for entry in self._open if not entry.searched)

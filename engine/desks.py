@@ -117,15 +117,17 @@ class Desk:
 
     async def _wait(self, request: Request) -> None:
         """Until `request` is answered; an unfinished answer that grows is a sign of life, chatter is none."""
+        settled, arrived = request.settled, request.arriving
         while not request.answered and not request.lost:
-            heard, arrived = request.heard, request.arriving
+            heard = request.heard
             with trio.move_on_at(request.deadline) as patience:
                 await heard.wait()
-            if not patience.cancelled_caught or request.deadline > trio.current_time():
-                continue
-            if request.arriving - arrived < STEADY:
-                raise self._silence(request, f"no answer to {request.command}", request.wait.timeout)
-            self._ledger.alive(request)
+            if patience.cancelled_caught and request.deadline <= trio.current_time():
+                if request.arriving - arrived < STEADY:
+                    raise self._silence(request, f"no answer to {request.command}", request.wait.timeout)
+                self._ledger.alive(request)
+            arrived = request.arriving if request.settled == settled else 0  # a reply was whole: the next began then
+            settled = request.settled
         if request.lost and not request.answered:
             raise PeerGone(str(request.peer), FailureKind.PEER_LOST, request.lost)
 

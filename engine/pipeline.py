@@ -132,6 +132,7 @@ class _Line(Generic[J, R]):
         self._hopeless = False
         self._taken = -1
         self._times: deque[float] = deque(maxlen=RECENT)
+        self._usual = 0.0
         self._moved = trio.Event()
         self.share = Share(self._takes, self._look_again)
 
@@ -215,8 +216,7 @@ class _Line(Generic[J, R]):
 
     def _due(self, index: int) -> float:
         """When the job at `index`, which is under way, is overdue."""
-        usual = median(self._times) if self._times else 0.0
-        return self._under_way[index][0].began + max(self._work.limits.steal_after, 2 * usual)
+        return self._under_way[index][0].began + max(self._work.limits.steal_after, 2 * self._usual)
 
     def _next_race(self) -> float:
         """When the next job will be overdue; those that are already wait for a peer."""
@@ -250,6 +250,7 @@ class _Line(Generic[J, R]):
         self._results[fetch.index] = result
         self._held.put(fetch.index, result)
         self._times.append(trio.current_time() - fetch.began)
+        self._usual = median(self._times)
         self._staff.did(fetch.peer)
         for other in self._under_way[fetch.index]:
             if other is not fetch:

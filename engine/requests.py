@@ -86,6 +86,7 @@ class Ledger:
         self._open: dict[Peer, deque[Request]] = {}
         self._forgotten: dict[Peer, deque[Request]] = {}
         self._strays: Counter[Peer] = Counter()
+        self._for_runs = 0
 
     @property
     def outstanding(self) -> int:
@@ -201,9 +202,11 @@ class Ledger:
         request = Request(next(self._numbers), desk, peer, *what, desk.patience.begin(), trio.current_time())
         request.accepts_run = accepts_run
         self._open.setdefault(peer, deque()).append(request)
+        self._for_runs += accepts_run is not None
         try:
             yield request
         finally:
+            self._for_runs -= accepts_run is not None
             self._leave(request)
 
     def depart(self, request: Request) -> None:
@@ -239,8 +242,9 @@ class Ledger:
         Errands are no business of the phases, nor these of errands.
         """
         line, now = self._open.get(request.peer, deque()), trio.current_time()
+        errands, is_errand = self._errands, request.desk is self._errands
         for other in islice(line, line.index(request) if request in line else len(line), None):
-            if (other.desk is self._errands) is (request.desk is self._errands):
+            if (other.desk is errands) is is_errand:
                 other.touch(now)
 
     def deliver(self, peer: Peer, message: Message) -> bool:
@@ -260,7 +264,7 @@ class Ledger:
 
     def awaits_runs(self, peer: Peer) -> bool:
         """Whether `peer` was asked for filters that may come together."""
-        return any(request.accepts_run is not None for request in self._open.get(peer, ()))
+        return self._for_runs > 0 and any(request.accepts_run is not None for request in self._open.get(peer, ()))
 
     def deliver_run(self, peer: Peer, run: CFilterRun) -> int:
         """Give as many of the first filters of `run` to the request they answer as it takes; how many these are.
@@ -283,7 +287,8 @@ class Ledger:
         self.alive(request)
         request.settled += settled
         request.replies.append(reply)
-        request.wake()
+        if request.answered:
+            request.wake()
 
     def _late(self, request: Request, settled: int) -> None:
         request.desk.tally.late += 1

@@ -92,10 +92,12 @@ class Request:
 
     def touch(self, now: float) -> None:
         """There is a sign of life."""
-        self.pause, self.alive = max(self.pause, now - self.alive), now
+        if (pause := now - self.alive) > self.pause:
+            self.pause = pause
+        self.alive = now
 
     def wake(self) -> None:
-        """Let the owner look again."""
+        """Let the owner look again: all is there, or nothing more comes."""
         self.heard.set()
         self.heard = trio.Event()
 

@@ -7,6 +7,7 @@ two, after which nothing more can be sent. Reading large payloads is left to `co
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ import trio
 from phasegate.p2p.filter_runs import CFilterRun
 from phasegate.p2p.framing import HEAD_SIZE, Frame, FrameDecoder, encode_frame
 from phasegate.p2p.handshake import PROTOCOL_VERSION
-from phasegate.p2p.messages import Message, decode
+from phasegate.p2p.messages import BlockMessage, Message, decode
 
 PIECE = 64 * 1024
 """Bytes read at once, and the largest payload that is decoded in the event loop."""
@@ -43,6 +44,7 @@ class Connection:
         self._compute = compute
         self._decoder = FrameDecoder(magic)
         self._waiting: Frame | None = None
+        self._ready = deque[BlockMessage]()
         self._send_lock = trio.Lock()
         self._cut_off = False
         self.version = PROTOCOL_VERSION
@@ -59,8 +61,8 @@ class Connection:
 
     @property
     def buffered(self) -> int:
-        """Bytes received and not yet read as messages."""
-        return self._decoder.buffered
+        """Bytes received and not yet given out as messages."""
+        return self._decoder.buffered + sum([HEAD_SIZE + len(block.body.raw) for block in self._ready])
 
     def arriving(self, command: str) -> int:
         """Bytes received so far of a message of that name that is not whole yet."""
@@ -88,7 +90,7 @@ class Connection:
         self._cut_off = False
 
     async def receive(self) -> Message:
-        """The peer's next message; for one task at a time.
+        """The peer's next message; for one task at a time, and no more once `receive_some` was called.
 
         Raises:
             ConnectionLost: the stream has ended.
@@ -102,17 +104,28 @@ class Connection:
     async def receive_some(self, runs: Callable[[], bool]) -> Message | CFilterRun:
         """As `receive`, but `cfilter` messages that are there already come together while `runs` says so.
 
-        Then `last_size` is not set.
+        Then `last_size` is not set. Blocks that are there already are read together, and others have no turn between.
         """
+        if self._ready:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            return self._next_ready()
         await trio.lowlevel.checkpoint()
         while self._waiting is None:
             if runs() and (run := self._decoder.next_run()) is not None:
                 return run
+            if blocks := self._decoder.next_blocks():
+                self._ready.extend(blocks)
+                return self._next_ready()
             if (frame := self._decoder.next_frame()) is not None:
                 self._waiting = frame
             else:
                 self._decoder.receive_data(await self._read())
         return await self._message(self._waiting)
+
+    def _next_ready(self) -> BlockMessage:
+        message = self._ready.popleft()
+        self.last_size = HEAD_SIZE + len(message.body.raw)
+        return message
 
     async def _message(self, frame: Frame) -> Message:
         message = await self._decode(frame)

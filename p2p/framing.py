@@ -13,8 +13,9 @@ import attrs
 from phasegate.consensus.codec import dsha, u32
 from phasegate.consensus.faults import Fault, PeerMisbehaved
 from phasegate.consensus.params import NETWORKS
+from phasegate.p2p.block_runs import cut_blocks
 from phasegate.p2p.filter_runs import CFilterRun, cut_run
-from phasegate.p2p.messages import MAX_PAYLOAD, max_payload
+from phasegate.p2p.messages import MAX_PAYLOAD, BlockMessage, max_payload
 
 HEAD_SIZE = 24
 MAGIC_SIZE = 4
@@ -56,9 +57,9 @@ def encode_frame(magic: bytes, command: str, payload: bytes) -> bytes:
 def _command(field: bytes) -> str | None:
     """The name in 12 NUL-padded bytes; None if it is empty, not printable ASCII, or goes on after a NUL."""
     name = field.rstrip(b"\0")
-    if not name or any(not 0x20 <= byte <= 0x7E for byte in name):
+    if not name or not name.isascii() or not (text := name.decode("ascii")).isprintable():
         return None
-    return name.decode("ascii")
+    return text
 
 
 class FrameDecoder:
@@ -94,6 +95,10 @@ class FrameDecoder:
     def next_run(self) -> CFilterRun | None:
         """Whole `cfilter` frames that come next, cut out together (`filter_runs`); None: see `next_frame`."""
         return cut_run(self._buffer, self._magic) if self._head is None else None
+
+    def next_blocks(self) -> list[BlockMessage]:
+        """Whole `block` frames that come next, cut out together (`block_runs`); none: see `next_frame`."""
+        return cut_blocks(self._buffer, self._magic) if self._head is None else []
 
     def next_frame(self) -> Frame | None:
         """The next whole frame, or None until more data comes.

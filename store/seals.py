@@ -4,8 +4,9 @@ What can be downloaded again carries a checksum for each row. The identity of a 
 for the watched scripts are many small rows that change and go; here a changed, a lost and an invented row have to be
 noticed alike, for each would be a wrong balance. So each of these tables has a seal: the number of its rows and the sum
 of their CRC-32. A sum is kept by adding and taking away, whatever statement does it: triggers of the writing connection
-see to that, which are no part of the file, so what changes it behind the store's back breaks the seal. Seals are held
-against the tables at every opening, in a store of any size, and by `check`.
+see to that, which are no part of the file, so what changes it behind the store's back breaks the seal. A call from SQL
+for each row is what they cost; who writes thousands of rows and knows each of them adds them up himself (`by_hand`).
+Seals are held against the tables at every opening, in a store of any size, and by `check`.
 
 What was watched is sealed apart from how far it was matched. The latter, like matches and coins, is found again by
 searching what is stored; a script can only be given again by its owner, and the marks and the identity by nobody.
@@ -13,14 +14,16 @@ searching what is stored; a script can only be given again by its owner, and the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import attrs
 
 from phasegate.store import wallet
 from phasegate.store.checksum import checksum
 from phasegate.store.damage import Damage
-from phasegate.store.database import Session
+from phasegate.store.database import Session, Value
 from phasegate.store.errors import StoreCorrupt
 from phasegate.store.marks import ChainMarks
 
@@ -67,6 +70,8 @@ TABLES = tuple(sorted({seal.table for seal in (_WATCHED, *_FOUND)}))
 def keep(rows: Session) -> None:
     """Have every change of this connection kept in the seals, from the caller's transaction on."""
     rows.define("row_checksum", checksum)
+    rows.run("CREATE TEMP TABLE by_hand(now INTEGER NOT NULL)")
+    rows.run("INSERT INTO by_hand VALUES(0)")
     for seal in _ALL:
         added, taken = seal.sum_of("NEW"), seal.sum_of("OLD")
         _trigger(rows, seal, "INSERT", f"rows = rows + 1, sum = sum + {added}")
@@ -77,7 +82,44 @@ def keep(rows: Session) -> None:
 def _trigger(rows: Session, seal: _Seal, event: str, change: str) -> None:
     name = f"seal_{seal.name}_{event.split()[0].lower()}"
     keeping = f"UPDATE seals SET {change} WHERE name = '{seal.name}'"  # noqa: S608 - names of ours
-    rows.run(f"CREATE TEMP TRIGGER {name} AFTER {event} ON main.{seal.table} BEGIN {keeping}; END")
+    rows.run(f"CREATE TEMP TRIGGER {name} AFTER {event} ON main.{seal.table} {_UNLESS_BY_HAND} BEGIN {keeping}; END")
+
+
+_UNLESS_BY_HAND = "WHEN (SELECT NOT now FROM temp.by_hand)"
+
+
+@attrs.define
+class Sums:
+    """What changes in the seals, added up by whoever knows every row that it writes."""
+
+    _changes: Counter[str] = attrs.field(factory=Counter)
+    _rows: Counter[str] = attrs.field(factory=Counter)
+
+    def added(self, name: str, added: Collection[Sequence[Value]]) -> None:
+        """Under the seal of that name are further rows, with its columns in its order."""
+        self._rows[name] += len(added)
+        self._changes[name] += sum([checksum(*row) for row in added])
+
+    def changed(self, name: str, before: Iterable[Sequence[Value]], after: Iterable[Sequence[Value]]) -> None:
+        """Rows are others now."""
+        self._changes[name] += sum([checksum(*row) for row in after]) - sum([checksum(*row) for row in before])
+
+    def write(self, rows: Session) -> None:
+        """Into the seals."""
+        rows.many(
+            "UPDATE seals SET rows = rows + ?, sum = sum + ? WHERE name = ?",
+            ((self._rows[name], change, name) for name, change in self._changes.items()),
+        )
+
+
+@contextmanager
+def by_hand(rows: Session) -> Iterator[Sums]:
+    """No change is kept in the seals by itself; what the block has added up is, at its end."""
+    sums = Sums()
+    rows.run("UPDATE by_hand SET now = 1")
+    yield sums
+    rows.run("UPDATE by_hand SET now = 0")  # an error undoes the transaction, and this with it
+    sums.write(rows)
 
 
 def renew(rows: Session) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from phasegate.store import (
     peers,
     pruning,
     quorums,
+    recording,
     repair,
     reputations,
     seals,
@@ -65,7 +67,6 @@ _ON_CHAIN: dict[type[c.Change], Callable[[Session, ChainMarks, Any], ChainMarks 
     c.PutFilterVariants: disputes.put_variants,
     c.MarkMatched: wallet.mark_matched,
     c.SearchBlocks: wallet.search_blocks,
-    c.RecordBlock: wallet.record_block,
     c.AddWatch: wallet.add_watch,
 }
 _BESIDE: dict[type[c.Change], Callable[[Session, Any], None]] = {
@@ -207,9 +208,13 @@ class Store(Reading):
 
     def _apply(self, rows: Session, batch: Sequence[c.Change]) -> _Draft:
         chain, index = ChainMarks.read(rows), self._index
-        for change in batch:
-            chain = _applied(rows, chain, change)
-            index = _indexed(index, change)
+        for kind, alike in groupby(batch, key=type):
+            if kind is c.RecordBlock:
+                recording.record_blocks(rows, chain, [change for change in alike if isinstance(change, c.RecordBlock)])
+                continue
+            for change in alike:
+                chain = _applied(rows, chain, change)
+                index = _indexed(index, change)
         chain = pruning.reopened(rows, chain)
         chain = attrs.evolve(chain, sequence=chain.sequence + 1)
         chain.write(rows)

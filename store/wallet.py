@@ -12,9 +12,9 @@ from collections.abc import Iterable
 
 import attrs
 
-from phasegate.consensus.blocks import BlockFindings, Coin
+from phasegate.consensus.blocks import Coin
 from phasegate.consensus.primitives import OutPoint
-from phasegate.store.changes import AddWatch, MarkMatched, RecordBlock, RemoveWatch, SearchBlocks
+from phasegate.store.changes import AddWatch, MarkMatched, RemoveWatch, SearchBlocks
 from phasegate.store.database import Session
 from phasegate.store.marks import ChainMarks
 from phasegate.store.pruning import birthday
@@ -116,69 +116,6 @@ def _refuse_unfit(rows: Session, chain: ChainMarks, change: MarkMatched) -> None
     wrong = [script.hex() for script in change.scripts if reached.get(script) != start - 1]
     if wrong or not change.scripts:
         raise ValueError(f"these scripts are not matched to {start - 1}: {', '.join(wrong) or 'none given'}")
-
-
-def record_block(rows: Session, chain: ChainMarks, change: RecordBlock) -> None:
-    """Apply `RecordBlock`; a transaction of which something new was learnt gets a new row id."""
-    height, findings = change.height, change.findings
-    if findings.height != height or not chain.base <= height <= chain.tip:
-        raise ValueError(f"findings of block {findings.height} do not fit block {height} of {chain.base}..{chain.tip}")
-    before = {tx.txid: tx for tx in transactions(rows, at=height)}
-    touched = {tx.txid for tx in findings.transactions} | before.keys() | _spenders(rows, findings)
-    touched -= _record_coins(rows, findings)
-    rows.many(
-        "INSERT OR IGNORE INTO transactions(txid, height, position) VALUES(?, ?, ?)",
-        ((tx.txid, height, tx.position) for tx in findings.transactions),
-    )
-    rows.many(
-        "INSERT OR IGNORE INTO transaction_inputs VALUES(?, ?, ?)",
-        ((tx.txid, spent.txid, spent.index) for tx in findings.transactions for spent in tx.inputs),
-    )
-    _forget_coinless_of(rows, touched)
-    for tx in transactions(rows, at=height) if before else ():
-        if before.get(tx.txid, tx) != tx:
-            _renew(rows, tx)
-    rows.run("UPDATE matches SET recorded = 1 WHERE height = ?", (height,))
-
-
-def _spenders(rows: Session, findings: BlockFindings) -> set[bytes]:
-    """Who spends, as is known so far, the coins that are spent by `findings`."""
-    sql = "SELECT spent_by FROM coins WHERE txid = ? AND position = ? AND spent_by IS NOT NULL"
-    return {txid for spent, _ in findings.spent for (txid,) in rows.run(sql, (spent.txid, spent.index))}
-
-
-def _forget_coinless_of(rows: Session, txids: Iterable[bytes]) -> None:
-    """As `_forget_coinless`, of these transactions: all that can have become so, however many others there are."""
-    for txid in txids:
-        rows.run(_FORGET_IF_COINLESS, (txid,))
-        rows.run(_FORGET_ITS_INPUTS, (txid,))
-
-
-_FORGET_IF_COINLESS = """DELETE FROM transactions WHERE txid = ?1
-    AND NOT EXISTS (SELECT 1 FROM coins WHERE txid = ?1) AND NOT EXISTS (SELECT 1 FROM coins WHERE spent_by = ?1)"""
-_FORGET_ITS_INPUTS = """DELETE FROM transaction_inputs
-    WHERE spender = ?1 AND NOT EXISTS (SELECT 1 FROM transactions WHERE txid = ?1)"""
-
-
-def _record_coins(rows: Session, findings: BlockFindings) -> set[bytes]:
-    """Who made coins that are there now."""
-    scripts = {coin.script for coin in findings.created}
-    watched = {script for script in scripts if rows.run("SELECT 1 FROM watch WHERE script = ?", (script,))}
-    made = [coin for coin in findings.created if coin.script in watched]
-    rows.many(
-        "INSERT OR IGNORE INTO coins VALUES(?, ?, ?, ?, ?, NULL, NULL)",
-        ((coin.outpoint.txid, coin.outpoint.index, coin.value, coin.script, coin.height) for coin in made),
-    )
-    rows.many(
-        "UPDATE coins SET spent_by = ?, spent_height = ? WHERE txid = ? AND position = ?",
-        ((txid, findings.height, spent.txid, spent.index) for spent, txid in findings.spent),
-    )
-    return {coin.outpoint.txid for coin in made}
-
-
-def _renew(rows: Session, tx: StoredTransaction) -> None:
-    rows.run("DELETE FROM transactions WHERE row_id = ?", (tx.row_id,))
-    rows.run("INSERT INTO transactions(txid, height, position) VALUES(?, ?, ?)", (tx.txid, tx.height, tx.position))
 
 
 def roll_back(rows: Session, chain: ChainMarks, to: int) -> None:

@@ -18,19 +18,22 @@ from phasegate.consensus.faults import PeerMisbehaved
 from phasegate.consensus.primitives import OutPoint
 from phasegate.consensus.raw_blocks import RawBlock
 from phasegate.engine.peers import Peer
+from phasegate.engine.phases.block_names import Names
+from phasegate.engine.phases.block_records import Records, Searched, recorded
 from phasegate.engine.pipeline import in_order
 from phasegate.engine.requests import Desk
 from phasegate.engine.work import Work
+from phasegate.p2p.block_runs import load_block_runs
 from phasegate.p2p.messages import BlockMessage, GetData, InvItem, InvType
-from phasegate.store import Change, RecordBlock, Store
+from phasegate.store import Store
 
 if TYPE_CHECKING:
     from phasegate.consensus.sieve import Sieve
 
-PENDING_PAGE = 4096
+PENDING_PAGE = 16_384
 """Pending heights read from the store at once."""
-CLOSE = 1000
-"""Heights between which all hashes are read rather than each wanted one alone."""
+MANY = 256
+"""Blocks to come that are worth loading what reads many at once."""
 
 ENTRY, PLACE = 700, 4
 """Bytes that a block and the place of one of its transactions take in memory beside its own, with CPython 3.11."""
@@ -48,7 +51,8 @@ async def download_blocks(work: Work) -> None:
         size = work.limits.batch["blocks"]
         jobs = [tuple(heights[i : i + size]) for i in range(0, len(heights), size)]
         fetch, apply = download.fetch, download.apply
-        await in_order(work, work.chain_peers, jobs, fetch, apply, per_peer=per_peer, size=taken_by)
+        async with recorded(download.records):
+            await in_order(work, work.chain_peers, jobs, fetch, apply, per_peer=per_peer, size=taken_by)
 
 
 def taken_by(blocks: Sequence[RawBlock]) -> int:
@@ -69,6 +73,8 @@ class _Watched:
         """What is stored, read and prepared in a worker thread: the compiled code is loaded with it."""
         from phasegate.consensus.sieve import Sieve
 
+        if store.marks.pending_blocks >= MANY:
+            load_block_runs()
         scripts, coins = frozenset([item.script for item in store.watch_items()]), store.coins()
         return cls(scripts, coins, Sieve(scripts, coins))
 
@@ -85,16 +91,18 @@ class _Download:
         self._work = work
         self._desk = desk
         self._watched = watched
+        self.records = Records(work)
+        self._names = Names(work.store, work.writer.marks.tip)
 
     async def fetch(self, peer: Peer, heights: tuple[int, ...]) -> list[RawBlock]:
         """The verified blocks at `heights`."""
-        hashes = self._hashes(heights)
-        missing, lies, replies = set(hashes), list[PeerMisbehaved](), list[BlockMessage]()
+        named = self._names.of(heights)
+        missing, lies, replies = set(named.hashes), list[PeerMisbehaved](), list[BlockMessage]()
         with trio.CancelScope() as asking:
 
             def fits(reply: BlockMessage) -> bool:
                 """Judged as it comes: what a liar makes us hold is one block, and what comes too late none at all."""
-                name = reply.body.hash
+                name = named.name(reply.body)
                 if name not in missing:
                     return False
                 missing.discard(name)
@@ -105,33 +113,25 @@ class _Download:
                     asking.cancel()
                 return True
 
-            request = GetData(tuple(InvItem(InvType.BLOCK, name) for name in hashes))
+            request = GetData(tuple(InvItem(InvType.BLOCK, name) for name in named.hashes))
             replies = await self._desk.ask_many(peer, request, BlockMessage, fits, len(heights))
         if lies:
             raise lies[0]
         blocks = {reply.body.hash: reply.body for reply in replies}
-        return [blocks[name] for name in hashes]
-
-    def _hashes(self, heights: tuple[int, ...]) -> list[bytes]:
-        """The names of the blocks at `heights`, which ascend; those that stand close together are read at once."""
-        store, first, last = self._work.store, heights[0], heights[-1]
-        if last - first > CLOSE:
-            return [store.hash_at(height) for height in heights]
-        joined = store.hashes(first, last - first + 1)
-        return [joined[32 * (height - first) : 32 * (height - first + 1)] for height in heights]
+        return [blocks[name] for name in named.hashes]
 
     async def apply(self, heights: tuple[int, ...], blocks: list[RawBlock]) -> None:
-        """Record what the blocks at `heights` pay to and spend from watched scripts."""
-        changes, ours = list[Change](), self._work.broadcasts
-        locked, locks = self._work.writer.marks.chainlock or 0, self._work.locks
-        scripts, coins, sieve = self._watched.scripts, self._watched.coins, self._watched.sieve
-        for height, block in zip(heights, blocks, strict=True):
-            findings = scan_block(block, height, scripts, coins, sieve)
-            self._watched.learn(findings)
-            if locks.enabled and height > locked:  # a coinbase tells of a lock below its own block
-                locks.offer_coinbase(block.transaction(0), self._work.store)
-            changes += [RecordBlock(height, findings), *([] if ours is None else ours.found(block, height))]
-        await self._work.writer.commit(changes)
-        if ours is not None:
-            for height, block in zip(heights, blocks, strict=True):
-                ours.searched(block, height)
+        """Search the blocks at `heights` for what they pay to and spend from watched scripts, and have it recorded."""
+        found = [self._search(height, block) for height, block in zip(heights, blocks, strict=True)]
+        await self.records.put(found)
+
+    def _search(self, height: int, block: RawBlock) -> Searched:
+        watched, locks, ours = self._watched, self._work.locks, self._work.broadcasts
+        findings = scan_block(block, height, watched.scripts, watched.coins, watched.sieve)
+        watched.learn(findings)
+        if locks.enabled and height > (self._work.writer.marks.chainlock or 0):
+            # a coinbase tells of a lock below its own block
+            locks.offer_coinbase(block.transaction(0), self._work.store)
+        if ours is None or not ours.any_open:
+            return Searched(findings)
+        return Searched(findings, ours.found(block, height), block)

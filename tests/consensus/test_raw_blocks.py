@@ -60,7 +60,10 @@ def agreed(raw: bytes) -> Layout | None:
             Block.from_bytes(raw)
         return None
     assert compiled_layout(raw) == plain
-    assert Block.from_bytes(raw).to_bytes() == raw
+    block, read = Block.from_bytes(raw), RawBlock(raw)
+    assert block.to_bytes() == raw
+    assert [read.transaction(position) for position in range(len(read))] == list(block.transactions)
+    assert read.computed_root == merkle_root(block.txids)
     return plain
 
 
@@ -163,6 +166,19 @@ def test_a_sieve_grows_with_the_coins_that_it_learns() -> None:
     strange = [Transaction(2, 0, (TxIn(OutPoint(point.txid, point.index + 1), b""),), ()) for point in points]
     assert list(sieve.touched(raw_block(block_of(txs)))) == list(range(len(points)))
     assert list(sieve.touched(raw_block(block_of(strange)))) == []
+
+
+@pytest.mark.parametrize("count", range(10))
+def test_the_root_of_any_number_of_transactions_is_the_plain_one(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With each of the last ones doubled, and with the kernel and without; an empty block has a root of zeros."""
+    txs = [Transaction(2, 0, (), (TxOut(n, b"\x51"),)) for n in range(count)]
+    blocks = [block_of(txs + txs[doubled:]) for doubled in range(count + 1)]
+    plain = [merkle_root(block.txids) for block in blocks]
+    raw_blocks.load_kernel()
+    assert [raw_block(block).computed_root for block in blocks] == plain
+    monkeypatch.setattr(raw_blocks, "_loaded", [])
+    assert [raw_block(block).computed_root for block in blocks] == plain
+    assert any(mutated for _, mutated in plain) is (count > 0)
 
 
 def test_only_what_is_touched_becomes_an_object(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ import apsw
 import trio
 from trio.testing import MockClock
 
+from phasegate.engine.phases import block_records
 from phasegate.store import Store, database
 from tests.simulated_world import Run, World, runner, small_chain
 
@@ -67,7 +68,7 @@ def deadly_disk(left: int) -> Iterator[None]:
 
 
 def synced(place: Path) -> dict[str, Any]:
-    """Sync into `place` on a virtual clock until nothing is left to do; what is stored then."""
+    """Sync into `place` on a virtual clock until nothing is left to do, blocks in many transactions; what is there."""
 
     async def sync() -> dict[str, Any]:
         chain = small_chain(BLOCKS, SEED)
@@ -81,7 +82,8 @@ def synced(place: Path) -> dict[str, Any]:
         return found
 
     trio._core._run._r.seed(0)
-    return trio.run(sync, clock=MockClock(autojump_threshold=0))
+    with patch.object(block_records, "ENOUGH", 1):
+        return trio.run(sync, clock=MockClock(autojump_threshold=0))
 
 
 def _found(run: Run) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import attrs
 import pytest
 from trio.testing import MockClock
 
+from phasegate.engine.phases import block_records
 from phasegate.store import AppendJournal, Change, Store, Watermarks
 from tests.faulty_disk import Disk
 from tests.field_bugs.fresh_clients import is_complete, nobody_is_blamed, same_as_fresh
@@ -55,6 +56,7 @@ async def test_21_a_failed_write_leaves_no_mark_ahead_and_its_batch_comes_again(
     at: int,
 ) -> None:
     """Each commit of a sync in turn: what it had taken out of the queue is fetched and stored again."""
+    monkeypatch.setattr(block_records, "ENOUGH", 1)  # so that blocks take several
     chain = small_chain(120, 5)
     for port in (1, 2):
         world.add(chain, port, locks=False)

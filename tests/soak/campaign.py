@@ -20,8 +20,8 @@ from tests.soak.attempts import Aim, Ended, Inside, Moment, Node, digest
 from tests.soak.audit import Findings, Run, audit
 from tests.soak.standing import PHASES, Standing, standing
 
-BATCH = {"headers": 2000, "mnlist": 1, "cfheaders": 2000, "filters": 1000, "blocks": 16}
-"""Items of one transaction."""
+BATCH = {"headers": 2000, "mnlist": 1, "cfheaders": 2000, "filters": 1000, "blocks": 400}
+"""Items of one transaction, about."""
 WALK = {*PHASES, "synced", "stopped"}
 """The states of a run that meets no trouble."""
 
