@@ -23,6 +23,7 @@ from phasegate.engine.seams import (
     open_tcp,
     proxied,
     resolve_names,
+    write_in_thread,
 )
 from phasegate.p2p.addresses import Address
 from phasegate.store import AddWatch, AppendJournal, Change, RemoveWatch, Store, StoreFailed, Watermarks
@@ -176,8 +177,34 @@ async def test_threads_are_used_in_production_and_not_in_simulation() -> None:
     here = threading.get_ident()
     assert await compute_in_thread(threading.get_ident) != here
     assert await compute_inline(threading.get_ident) == here
-    assert (Seams().compute, Seams().write) == (compute_in_thread, compute_in_thread)
+    assert await write_in_thread(threading.get_ident) != here
+    assert (Seams().compute, Seams().write) == (compute_in_thread, write_in_thread)
     assert (inline_seams(1).compute, inline_seams(1).write) == (compute_inline, compute_inline)
+
+
+@pytest.mark.trio
+async def test_few_compute_at_once_and_the_writer_waits_for_none_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One more than there are cores; what is to be stored has a thread of its own."""
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    lock, go, at_once, most = threading.Lock(), threading.Event(), 0, 0
+
+    def work() -> None:
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        go.wait(10)
+        with lock:
+            at_once -= 1
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(8):
+            nursery.start_soon(compute_in_thread, work)
+        while at_once < 3:
+            await trio.sleep(0.001)
+        assert await write_in_thread(lambda: at_once) == 3
+        go.set()
+    assert (at_once, most) == (0, 3)
 
 
 @pytest.mark.trio
