@@ -186,13 +186,14 @@ async def test_threads_are_used_in_production_and_not_in_simulation() -> None:
 async def test_few_compute_at_once_and_the_writer_waits_for_none_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """One more than there are cores; what is to be stored has a thread of its own."""
     monkeypatch.setattr("os.cpu_count", lambda: 2)
-    lock, go, at_once, most = threading.Lock(), threading.Event(), 0, 0
+    lock, begun, go, at_once, most = threading.Lock(), threading.Semaphore(0), threading.Event(), 0, 0
 
     def work() -> None:
         nonlocal at_once, most
         with lock:
             at_once += 1
             most = max(most, at_once)
+        begun.release()
         go.wait(10)
         with lock:
             at_once -= 1
@@ -200,8 +201,8 @@ async def test_few_compute_at_once_and_the_writer_waits_for_none_of_them(monkeyp
     async with trio.open_nursery() as nursery:
         for _ in range(8):
             nursery.start_soon(compute_in_thread, work)
-        while at_once < 3:
-            await trio.sleep(0.001)
+        for _ in range(3):
+            await trio.to_thread.run_sync(begun.acquire)
         assert await write_in_thread(lambda: at_once) == 3
         go.set()
     assert (at_once, most) == (0, 3)
