@@ -23,7 +23,7 @@ from hypothesis import settings
 from phasegate.consensus.codec import Reader, u32
 from phasegate.consensus.params import REGTEST, Network, network
 from phasegate.consensus.x11 import x11_many
-from phasegate.engine.phases import filters
+from phasegate.engine.phases import blocks, filters
 
 pytest_plugins = ("tests.simulated_world", "tests.faulty_disk")
 
@@ -80,6 +80,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _filters_in_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chains of tests are short, and their filters come in runs all the same."""
     monkeypatch.setattr(filters, "MANY", 500)
+    monkeypatch.setattr(blocks, "MANY", 200)
 
 
 @pytest.fixture(scope="session")

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 PENDING_PAGE = 16_384
 """Pending heights read from the store at once."""
-MANY = 256
-"""Blocks to come that are worth loading what reads many at once."""
+MANY = 2000
+"""Blocks to come that are worth loading what reads many at once: a new installation compiles it for some seconds."""
 
 ENTRY, PLACE = 700, 4
 """Bytes that a block and the place of one of its transactions take in memory beside its own, with CPython 3.11."""

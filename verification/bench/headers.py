@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import statistics
+import subprocess
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
 
@@ -18,13 +21,14 @@ from phasegate.consensus.x11 import HEADER_SIZE, x11_many
 from phasegate.p2p.compressed import Expansion, compress
 from phasegate.p2p.simnet.bulk_node import Slowness
 from phasegate.verification.bench.figures import Figure, alternately, at_least, per_item
+from phasegate.verification.bench.peer import Peer
 from phasegate.verification.bench.stage import CORE_DELAY, Stage
 
 PIECE = 2000
 """Headers judged at once."""
 RANGES_PEERS = 4
-SHARE = 50
-"""A core hashes so much less than the client does, to tell its floor: long enough to see the same machine."""
+PACE, SERVING = 0.5, 0.002
+"""Seconds before and after each stop of a client; processor seconds that tell that its peer serves it."""
 
 
 @attrs.frozen
@@ -120,26 +124,65 @@ def headers2(stage: Stage) -> Sequence[Figure]:
 
 
 def headers(stage: Stage) -> Sequence[Figure]:
-    """All headers from one peer in another process, every rule kept, stored: all cores should do nothing but X11."""
+    """All headers from one peer in another process, every rule kept, stored: all cores should do nothing but X11.
+
+    What X11 takes is measured in the middle of it, while the client is stopped for a moment again and again: what a
+    core does changes from second to second on a machine that is shared with others.
+    """
     plan = stage.sizes.large
-    tries = list[tuple[float, float, float]]()
     with stage.peers(plan) as peers:
-        for _ in range(max(1, stage.rounds // 5)):
-            before, first = peers[0].cpu(), stage.x11_seconds(stage.cores, plan.headers // SHARE)
-            result = stage.client(plan, peers)
-            taken, served = result.phases["headers"], peers[0].cpu() - before
-            each = (first + stage.x11_seconds(stage.cores, plan.headers // SHARE)) / 2
-            ratio = plan.headers * each / max(stage.cores * taken - served, 1e-9)
-            tries.append((ratio, taken, each))
-    ratio, taken, each = sorted(tries)[len(tries) // 2]
-    alone = stage.x11_seconds()
+        before, sampled = peers[0].cpu(), _Sampled(stage, peers[0])
+        result = stage.watched_client(plan, peers, sampled.watch)
+        served = peers[0].cpu() - before
+    taken, each = result.phases["headers"] - sampled.stopped, sampled.each
+    ratio = plan.headers * each / max(stage.cores * taken - served, 1e-9)
     floor = (
-        f"X11 {each * 1e6:.2f} µs on each of {stage.cores} cores that the peer does not use, while all of them hash"
-        f" ({alone * 1e6:.2f} µs while only one does)"
+        f"X11 {each * 1e6:.2f} µs on each of {stage.cores} cores that the peer does not use, while all of them hash,"
+        f" {len(sampled.times)} times meanwhile ({stage.x11_seconds() * 1e6:.2f} µs while only one does)"
     )
     return [
         at_least("headers", ratio, stage.bound(0.85), per_item(taken, plan.headers, "header"), floor, guarded=False)
     ]
+
+
+@attrs.define
+class _Sampled:
+    """What an X11 takes on all cores at once, measured while a client is stopped, as long as its peer serves it.
+
+    Args:
+        stage: where it is measured.
+        peer: of the client.
+        stopped: seconds for which the client was stopped.
+        times: what an X11 took each time.
+    """
+
+    stage: Stage
+    peer: Peer
+    stopped: float = 0.0
+    times: list[float] = attrs.field(factory=list)
+
+    @property
+    def each(self) -> float:
+        """What an X11 took at the mean rate; measured now if the client was never stopped."""
+        return statistics.harmonic_mean(self.times) if self.times else self.stage.x11_seconds(self.stage.cores)
+
+    def watch(self, client: subprocess.Popen[str], done: Future[tuple[str, str]]) -> None:
+        """Stop the client again and again; what it is stopped for after its peer's last answer does not count."""
+        idle = self.peer.cpu()
+        while not wait([done], PACE).done:
+            served, began = self.peer.cpu(), time.perf_counter()
+            if served - idle < SERVING:
+                continue
+            client.send_signal(signal.SIGSTOP)
+            try:
+                each = self.stage.x11_seconds(self.stage.cores)
+            finally:
+                client.send_signal(signal.SIGCONT)
+            stopped = time.perf_counter() - began
+            wait([done], PACE)
+            if self.peer.cpu() - served >= SERVING:
+                self.times.append(each)
+                self.stopped += stopped
 
 
 def headers_ranges(stage: Stage) -> Sequence[Figure]:

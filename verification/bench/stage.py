@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,10 +29,17 @@ CORE_FILTERS, CORE_BLOCKS, CORE_DELAY = 100_000.0, 3_900.0, 0.2
 """Filters and blocks a second, and seconds an answer, of a Dash Core 23.1 node at its best, as measured."""
 LIKE_CORE = Slowness(loop=0.15, filters=CORE_FILTERS, blocks=CORE_BLOCKS)
 """Such a node."""
+Watch = Callable[["subprocess.Popen[str]", "Future[tuple[str, str]]"], None]
 WARM_UP = BulkPlan(2_500, filters=1_200, matched=20, elements=20)
-"""A chain that is long enough for every compiled loop to be used, and compiled."""
-HASHED = 4000
-"""Headers that tell what an X11 takes."""
+"""A chain that is long enough for nearly every compiled loop to be used, and compiled."""
+_LOAD = """
+from phasegate.engine.phases.filter_arrivals import load_arrivals
+from phasegate.p2p.block_runs import load_block_runs
+load_arrivals(), load_block_runs()
+"""
+"""Loads the others, which only long chains use."""
+HASHED, IN_A_PIECE = 4000, 200
+"""Headers that tell what an X11 takes, and those hashed in one go, so that no core waits for a slower one for long."""
 
 
 @attrs.frozen
@@ -112,9 +119,8 @@ class Stage:
                 of a machine are often two threads of one.
             headers: how many each of them hashes, at least; five times as many as that for the median.
         """
-        chain = self.chain(self.sizes.middle)
-        raw = chain.headers(1, min(HASHED, chain.height))
-        pieces = -(-headers * HEADER_SIZE // len(raw)) * cores
+        raw = self.chain(self.sizes.middle).headers(1, IN_A_PIECE)
+        pieces = -(-headers // IN_A_PIECE) * cores
         with ThreadPoolExecutor(cores) as threads:
 
             def hash_all() -> None:
@@ -148,17 +154,26 @@ class Stage:
         Raises:
             ChildFailed: it did not come to the end of its task.
         """
+        return self.watched_client(plan, peers, lambda _client, _result: None, **task)
+
+    def watched_client(self, plan: BulkPlan, peers: Sequence[Peer], watch: Watch, **task: Any) -> Result:
+        """As `client`; `watch` is called meanwhile with the process and with what tells when it is done."""
         if not self.warm:
             self.warm = True
+            subprocess.run([sys.executable, "-c", _LOAD], check=True)  # noqa: S603 - ourselves
             with self.peers(WARM_UP) as others:
                 self.client(WARM_UP, others, filters=True, profile=False)
         fields = {"datadir": str(self.new_store()), "profile": self.profile, **task}
         fields |= {"plan": attrs.asdict(plan), "cache": str(self.cache), "ports": [peer.port for peer in peers]}
         words = [sys.executable, "-m", "phasegate.verification.bench.measured"]
-        done = subprocess.run(words, input=json.dumps(fields), capture_output=True, text=True, check=False)  # noqa: S603 - ourselves
-        if done.returncode:
-            raise ChildFailed(done.stderr.strip().rpartition("\n")[2] or f"a client ended with {done.returncode}")
-        result = Result(**json.loads(done.stdout.splitlines()[-1]))
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        with subprocess.Popen(words, text=True, **pipes) as client, ThreadPoolExecutor(1) as reader:  # type: ignore[call-overload] # noqa: S603 - ourselves
+            told = reader.submit(client.communicate, json.dumps(fields))
+            watch(client, told)
+            out, errors = told.result()
+        if client.returncode:
+            raise ChildFailed(errors.strip().rpartition("\n")[2] or f"a client ended with {client.returncode}")
+        result = Result(**json.loads(out.splitlines()[-1]))
         if result.profile:
             self.say(result.profile)
         return result
