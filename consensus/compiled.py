@@ -31,6 +31,13 @@ def worth_compiling(count: int) -> bool:
     return _done >= ENOUGH
 
 
+def expect(count: int) -> None:
+    """So many items are to come: if they are enough, the first of them is done by the compiled loops already."""
+    global _done
+    if count >= ENOUGH:
+        _done = max(_done, ENOUGH)
+
+
 def jit(function: F) -> F:
     """`function` compiled, without the GIL; cached on disk if there is a place for it."""
     import numba

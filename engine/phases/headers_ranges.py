@@ -25,6 +25,7 @@ from itertools import pairwise
 import attrs
 
 from phasegate.consensus.checkpoints import between
+from phasegate.consensus.compiled import expect
 from phasegate.consensus.faults import PeerMisbehaved
 from phasegate.consensus.headers import ChainTip, CheckedHeaders, follow
 from phasegate.consensus.joining import blind_tip, join
@@ -117,6 +118,7 @@ class _Download:
         limits = self._work.limits
         while ranges := self._plan():
             self._end, before = ranges[-1].end, len(self._unfit)
+            expect(self._end - ranges[0].start)
             share = max(1, UNDER_WAY // len(self._peers()))
             try:
                 await in_order(
