@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import statistics
-import subprocess
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -20,15 +17,15 @@ from phasegate.consensus.params import MAINNET, Network
 from phasegate.consensus.x11 import HEADER_SIZE, x11_many
 from phasegate.p2p.compressed import Expansion, compress
 from phasegate.p2p.simnet.bulk_node import Slowness
-from phasegate.verification.bench.figures import Figure, alternately, at_least, per_item
-from phasegate.verification.bench.peer import Peer
+from phasegate.verification.bench.figures import Figure, alternately, at_least, per_item, timed
+from phasegate.verification.bench.sampled import Sampled
 from phasegate.verification.bench.stage import CORE_DELAY, Stage
 
 PIECE = 2000
 """Headers judged at once."""
 RANGES_PEERS = 4
-PACE, SERVING = 0.5, 0.002
-"""Seconds before and after each stop of a client; processor seconds that tell that its peer serves it."""
+PAIRS = 8
+"""Times in a round that rules and bare X11 take turns; each pair has a ratio, and the one in the middle counts."""
 
 
 @attrs.frozen
@@ -79,7 +76,9 @@ def headers_validate(stage: Stage) -> Sequence[Figure]:
     """Every rule of mainnet at each height, on one thread."""
     part = stretch(stage)
     part.judge()  # whatever is compiled or loaded on first use is there now
-    judged, hashed = alternately(stage.rounds, part.judge, partial(x11_many, part.raw))
+    bare = partial(x11_many, part.raw)
+    pairs = [(timed(part.judge, time.thread_time), timed(bare, time.thread_time)) for _ in range(PAIRS * stage.rounds)]
+    judged, hashed = sorted(pairs, key=lambda pair: pair[1] / pair[0])[len(pairs) // 2]
     name = f"{per_item(judged, part.count, 'header')}, {part.source}"
     return [
         at_least("headers-validate", hashed / judged, 0.9, name, f"bare X11 {per_item(hashed, part.count, 'header')}")
@@ -131,7 +130,7 @@ def headers(stage: Stage) -> Sequence[Figure]:
     """
     plan = stage.sizes.large
     with stage.peers(plan) as peers:
-        before, sampled = peers[0].cpu(), _Sampled(stage, peers[0])
+        before, sampled = peers[0].cpu(), Sampled(stage, peers[0])
         result = stage.watched_client(plan, peers, sampled.watch)
         served = peers[0].cpu() - before
     taken, each = result.phases["headers"] - sampled.stopped, sampled.each
@@ -143,46 +142,6 @@ def headers(stage: Stage) -> Sequence[Figure]:
     return [
         at_least("headers", ratio, stage.bound(0.85), per_item(taken, plan.headers, "header"), floor, guarded=False)
     ]
-
-
-@attrs.define
-class _Sampled:
-    """What an X11 takes on all cores at once, measured while a client is stopped, as long as its peer serves it.
-
-    Args:
-        stage: where it is measured.
-        peer: of the client.
-        stopped: seconds for which the client was stopped.
-        times: what an X11 took each time.
-    """
-
-    stage: Stage
-    peer: Peer
-    stopped: float = 0.0
-    times: list[float] = attrs.field(factory=list)
-
-    @property
-    def each(self) -> float:
-        """What an X11 took at the mean rate; measured now if the client was never stopped."""
-        return statistics.harmonic_mean(self.times) if self.times else self.stage.x11_seconds(self.stage.cores)
-
-    def watch(self, client: subprocess.Popen[str], done: Future[tuple[str, str]]) -> None:
-        """Stop the client again and again; what it is stopped for after its peer's last answer does not count."""
-        idle = self.peer.cpu()
-        while not wait([done], PACE).done:
-            served, began = self.peer.cpu(), time.perf_counter()
-            if served - idle < SERVING:
-                continue
-            client.send_signal(signal.SIGSTOP)
-            try:
-                each = self.stage.x11_seconds(self.stage.cores)
-            finally:
-                client.send_signal(signal.SIGCONT)
-            stopped = time.perf_counter() - began
-            wait([done], PACE)
-            if self.peer.cpu() - served >= SERVING:
-                self.times.append(each)
-                self.stopped += stopped
 
 
 def headers_ranges(stage: Stage) -> Sequence[Figure]:

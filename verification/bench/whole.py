@@ -17,6 +17,7 @@ from phasegate.p2p.simnet.bulk_plan import BulkPlan
 from phasegate.verification.bench.figures import Figure, at_most, timed
 from phasegate.verification.bench.measured import Result
 from phasegate.verification.bench.peer import asks_blocks, asks_filter_headers, asks_filters, asks_headers, drained
+from phasegate.verification.bench.sampled import Sampled
 from phasegate.verification.bench.stage import LIKE_CORE, ChildFailed, Stage
 
 MIB = 1 << 20
@@ -71,13 +72,17 @@ def memory(stage: Stage) -> Sequence[Figure]:
 
 
 def scaling(stage: Stage) -> Sequence[Figure]:
-    """From a chain to one ten times as long in everything: the exponent of the processor time, and the memory."""
+    """From a chain to one ten times as long in everything: the exponent of the processor time, and the memory.
+
+    Processor time is counted in what X11 takes at the same time, since it is not the same in each minute.
+    """
     plans = stage.sizes.middle, stage.sizes.large
-    (small, _, _), (large, _, _) = (stage.synced(plan) for plan in plans)
+    (small, unit), (large, later) = [_in_units(stage, plan) for plan in plans]
     grown = math.log(plans[1].headers / plans[0].headers)
-    exponent = math.log(large.cpu / small.cpu) / grown
-    told = (
-        f"{plans[0].headers:,} headers {small.cpu:.1f} s, {plans[1].headers:,} headers {large.cpu:.1f} s of processor"
+    exponent = math.log(large.cpu / later / (small.cpu / unit)) / grown
+    told = ", ".join(
+        f"{plan.headers:,} headers {result.cpu:.1f} s of processor while X11 takes {each * 1e6:.1f} µs"
+        for plan, result, each in zip(plans, (small, large), (unit, later), strict=True)
     )
     sizes = f"{small.peak / MIB:.0f} MiB, then {large.peak / MIB:.0f} MiB"
     return [
@@ -91,6 +96,14 @@ def scaling(stage: Stage) -> Sequence[Figure]:
             guarded=not stage.quick,
         ),
     ]
+
+
+def _in_units(stage: Stage, plan: BulkPlan) -> tuple[Result, float]:
+    """A whole sync, and what X11 took on average while it ran."""
+    with stage.peers(plan) as peers:
+        sampled = Sampled(stage, peers[0])
+        result = stage.watched_client(plan, peers, sampled.watch, filters=True)
+    return result, sampled.each
 
 
 def charts(stage: Stage) -> Sequence[Figure]:
