@@ -7,34 +7,18 @@ block is the one that was asked for, and its root the one that it states, is for
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from phasegate.consensus.block_kernel import walk
 from phasegate.consensus.compiled import jit
 from phasegate.consensus.merkle_kernel import root_into
-from phasegate.consensus.sha256_kernel import Addresses, dsha_into
+from phasegate.consensus.sha256_kernel import Addresses
+from phasegate.p2p.frame_kernel import HEAD, frame_end, is_intact
 
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
 Starts = NDArray[np.int32]
-
-HEAD, NAME = 24, 16
-"""Bytes of a frame's head, and of magic and command in it."""
-
-
-@jit
-def _length(buffer: Bytes, at: Any, prefix: Bytes) -> Any:
-    """The length that a head at `at` states, -1 if it does not begin with `prefix`."""
-    for i in range(NAME):
-        if buffer[at + i] != prefix[i]:
-            return np.int64(-1)
-    length = np.int64(0)
-    for i in range(4):
-        length |= np.int64(buffer[at + NAME + i]) << (8 * i)
-    return length
 
 
 @jit
@@ -60,17 +44,12 @@ def cut(
     Returns:
         The number of frames.
     """
-    checksum, at, count = np.empty(32, np.uint8), np.int64(0), 0
+    at, count = np.int64(0), 0
     places[0] = 0
-    while at + HEAD <= len(buffer) and count < len(ends):
-        length = _length(buffer, at, prefix)
-        start, end = at + HEAD, at + HEAD + length
-        if length < 0 or length > longest or end > len(buffer):
+    while count < len(ends):
+        start, end = at + HEAD, frame_end(buffer, at, prefix)
+        if end == 0 or end - start > longest or not is_intact(sha, room, buffer, at, end):
             return count
-        dsha_into(sha, room, buffer, start, end, checksum, 0)
-        for i in range(4):
-            if checksum[i] != buffer[at + NAME + 4 + i]:
-                return count
         block = buffer[start:end]
         layout, fits = walk(block)
         place = places[count]

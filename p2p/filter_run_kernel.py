@@ -13,14 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasegate.consensus.compiled import jit
-from phasegate.consensus.sha256_kernel import Addresses, dsha_into
+from phasegate.consensus.sha256_kernel import Addresses
+from phasegate.p2p.frame_kernel import HEAD, frame_end, is_intact
 from phasegate.p2p.messages_filters import MAX_FILTER_SIZE
 
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
 
-HEAD, NAME, COUNT_AT = 24, 16, 33
-"""Bytes of a frame's head, of magic and command in it, and before a filter's length in the payload."""
+COUNT_AT = 33
+"""Bytes before a filter's length in the payload."""
 
 
 @jit
@@ -59,28 +60,15 @@ def cut(sha: Addresses, room: Bytes, buffer: Bytes, prefix: Bytes, names: Bytes,
     Returns:
         The number of frames, and the bytes of the buffer that they take.
     """
-    checksum = np.empty(32, np.uint8)
     at: Any = 0
     size: Any = 0
     count = 0
     offsets[0] = 0
-    while at + HEAD <= len(buffer) and count + 1 < len(offsets):
-        for i in range(NAME):
-            if buffer[at + i] != prefix[i]:
-                return count, at
-        length = np.int64(0)
-        for i in range(4):
-            length |= np.int64(buffer[at + NAME + i]) << (8 * i)
-        start, end = at + HEAD, at + HEAD + length
-        if end > len(buffer):
-            return count, at
+    while count + 1 < len(offsets):
+        start, end = at + HEAD, frame_end(buffer, at, prefix)
         begin = _filter_at(buffer, start, end)
-        if begin == 0:
+        if begin == 0 or not is_intact(sha, room, buffer, at, end):
             return count, at
-        dsha_into(sha, room, buffer, start, end, checksum, 0)
-        for i in range(4):
-            if checksum[i] != buffer[at + NAME + 4 + i]:
-                return count, at
         names[32 * count : 32 * count + 32] = buffer[start + 1 : start + 33]
         filters[size : size + end - begin] = buffer[begin:end]
         size += end - begin

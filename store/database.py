@@ -78,10 +78,10 @@ class Session:
         except (*_DAMAGE, *_DISK) as error:
             raise _translated(error, self._path) from error
 
-    def many(self, sql: str, rows: Iterable[Sequence[Value]]) -> list[Row]:
-        """One statement for each of `rows`; all rows that these have."""
+    def many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
+        """One statement for each of `rows`."""
         try:
-            return self._connection.executemany(sql, rows).fetchall()
+            self._connection.executemany(sql, rows)
         except (*_DAMAGE, *_DISK) as error:
             raise _translated(error, self._path) from error
 

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phasegate.consensus import raw_blocks
-from phasegate.consensus.faults import PeerMisbehaved
 from phasegate.consensus.merkle import merkle_root
 from phasegate.consensus.params import REGTEST
 from phasegate.consensus.primitives import Block, BlockHeader, OutPoint, Transaction, TxIn, TxOut
@@ -20,21 +19,16 @@ from phasegate.p2p import block_runs
 from phasegate.p2p.block_runs import LONGEST, load_block_runs
 from phasegate.p2p.connection import Connection
 from phasegate.p2p.framing import HEAD_SIZE, FrameDecoder, encode_frame
-from phasegate.p2p.messages import BlockMessage, Message, Ping, decode
+from phasegate.p2p.messages import BlockMessage, Ping
+from tests.p2p.streams import frame, told
 
 pytestmark = pytest.mark.timeout(300)  # the first run compiles
-
-VERSION = 70240
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _compiled() -> None:
     raw_blocks.load_kernel()
     load_block_runs()
-
-
-def frame(message: Message) -> bytes:
-    return encode_frame(REGTEST.magic, message.command, message.to_payload(VERSION))
 
 
 def block(number: int, count: int, size: int = 25, value: int = 7) -> Block:
@@ -80,23 +74,11 @@ Blocks = st.builds(good_frame, st.integers(0, 255), st.integers(0, 5), st.sample
 Streams = st.lists(st.one_of(Blocks, Blocks, Blocks, st.integers(0, 200).map(odd_frame)), max_size=25).map(b"".join)
 
 
-def told(decoder: FrameDecoder, pieces: list[bytes], *, runs: bool) -> tuple[list[Message], str]:
-    """All messages, and with what the stream ended."""
-    found = list[Message]()
-    try:
-        for piece in pieces:
-            decoder.receive_data(piece)
-            while True:
-                if runs and (blocks := decoder.next_blocks()):
-                    assert all(len(one.body.raw) <= LONGEST for one in blocks)
-                    found += blocks
-                elif (one := decoder.next_frame()) is not None:
-                    found.append(decode(one.command, one.payload, VERSION))
-                else:
-                    break
-    except PeerMisbehaved as fault:
-        return found, str(fault)
-    return found, ""
+def taken(decoder: FrameDecoder) -> list[BlockMessage]:
+    """The blocks that come next together."""
+    blocks = decoder.next_blocks()
+    assert all(len(one.body.raw) <= LONGEST for one in blocks)
+    return blocks
 
 
 @settings(deadline=None, max_examples=200)
@@ -106,8 +88,8 @@ def test_what_comes_together_is_what_comes_frame_by_frame(stream: bytes, cuts: l
     borders = [0, *sorted(cuts), len(stream)]
     pieces = [stream[a:b] for a, b in pairwise(borders)]
     plain, quick = FrameDecoder(REGTEST.magic), FrameDecoder(REGTEST.magic)
-    found, end = told(quick, pieces, runs=True)
-    assert (found, end) == told(plain, pieces, runs=False)
+    found, end = told(quick, pieces, taken)
+    assert (found, end) == told(plain, pieces)
     assert (quick.dropped, quick.buffered) == (plain.dropped, plain.buffered)
     for message in found:
         if isinstance(message, BlockMessage):

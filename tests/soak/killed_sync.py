@@ -88,9 +88,9 @@ class DoomedSession(database.Session):
         self._trap.watch(self._connection, sql, values)
         return rows
 
-    def many(self, sql: str, rows: Iterable[Sequence[Value]]) -> list[Row]:
+    def many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
         """One statement for each of `rows`; all rows that these have."""
-        return super().many(sql, self._counted(sql, rows))
+        super().many(sql, self._counted(sql, rows))
 
     def _counted(self, sql: str, rows: Iterable[Sequence[Value]]) -> Iterator[Sequence[Value]]:
         for row in rows:

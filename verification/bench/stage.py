@@ -8,6 +8,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -112,7 +113,7 @@ class Stage:
         return BulkChain.open(plan, made(plan, self.cache, self.say))
 
     def x11_seconds(self, cores: int = 1, headers: int = HASHED) -> float:
-        """What one X11 takes on one core at this moment: the floor of everything about headers.
+        """The processor time of one X11 at this moment: the floor of everything about headers.
 
         Args:
             cores: how many hash at once. What one of them does then may be less than what it does alone: two cores
@@ -127,8 +128,8 @@ class Stage:
                 list(threads.map(x11_many, [raw] * pieces))
 
             hash_all()
-            taken = statistics.median([timed(hash_all) for _ in range(5)])
-        return taken * HEADER_SIZE * cores / (len(raw) * pieces)
+            taken = statistics.median([timed(hash_all, time.process_time) for _ in range(5)])
+        return taken * HEADER_SIZE / (len(raw) * pieces)
 
     @contextmanager
     def peers(self, plan: BulkPlan, slowness: Slowness = AT_ONCE, count: int = 1) -> Iterator[list[Peer]]:
@@ -166,8 +167,9 @@ class Stage:
         fields = {"datadir": str(self.new_store()), "profile": self.profile, **task}
         fields |= {"plan": attrs.asdict(plan), "cache": str(self.cache), "ports": [peer.port for peer in peers]}
         words = [sys.executable, "-m", "phasegate.verification.bench.measured"]
-        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-        with subprocess.Popen(words, text=True, **pipes) as client, ThreadPoolExecutor(1) as reader:  # type: ignore[call-overload] # noqa: S603 - ourselves
+        pipe = subprocess.PIPE
+        started = subprocess.Popen(words, text=True, stdin=pipe, stdout=pipe, stderr=pipe)  # noqa: S603 - ourselves
+        with started as client, ThreadPoolExecutor(1) as reader:
             told = reader.submit(client.communicate, json.dumps(fields))
             watch(client, told)
             out, errors = told.result()
