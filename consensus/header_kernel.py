@@ -9,10 +9,11 @@ small numbers: a limb times the longest timespan (14 bits) and a carry fits in 6
 division before the next limb. A limb is six whole bytes, which is how compact targets are cut. The bits above 2^256
 (limb 5 has 48 where 16 count) are masked where the rule wraps, and kept where it is wide.
 
-DarkGravityWave's mean divides 23 times, each time by one more. Where nothing wraps, only the remainders of those
-divisions matter: with `P` the mean times its divisor, a step is `P = P + target - r`, where `r` is `P + target` modulo
-the divisor, and that needs one small division, of the limbs folded by the powers of 2^48. Only where sums may pass
-2^256 is each step done as it is written.
+DarkGravityWave's mean divides 23 times, each time by one more, and floors each time. All that flooring takes less than
+300 from `P`, the sum of the 24 targets and the newest one once more, of which a 25th is the mean; a header states the
+24 highest bits of a number that has 200. So floating point tells what it has to state, unless that is so near to a
+whole number, or to the limit, that its error could matter: `_states` accepts when there is no doubt. In doubt, where
+sums may pass 2^256, and for whatever is not accepted, each step is done as it is written.
 
 The work behind a header, 2^256 / (target + 1), needs no long division. A target is `mantissa * 2^shift`, so the
 quotient by the target alone is a division by 24 bits; and while the shift is at least 136 the quotient is smaller than
@@ -46,13 +47,22 @@ _LEAST_SHIFT = 17
 """In bytes."""
 _U0, _U1, _U16, _U32, _U48 = np.uint64(0), np.uint64(1), np.uint64(16), np.uint64(32), np.uint64(48)
 _LIMB, _TOP, _HALF = np.uint64((1 << 48) - 1), np.uint64(0xFFFF), np.uint64(0xFFFF)
-_POWERS = np.array([[pow(2, 48 * k, max(by, 1)) for k in range(LIMBS)] for by in range(26)], np.uint64)
-"""Of the base of the limbs, modulo each divisor of the mean."""
-_ROOM = np.uint64(1 << 11)
-"""Targets whose highest limb is below this (2^251) sum up to less than 2^256."""
-_SLACK = np.uint64(400)
-"""More divisors than all remainders of a mean (300) amount to, so that no difference is negative."""
+_BASE = 2.0**48
+"""Of the limbs."""
+_SCALES = np.array([2.0 ** (8 * (3 - size)) for size in range(34)])
+"""What makes a number of so many bytes its compact word and a fraction."""
+_LEAST_WORD = 0x8000
+"""Words below that are there for small numbers only."""
+_SMALL = 2.0**100
+"""Of less than that, what flooring takes may be too large a part."""
+_DOUBT = 2.0**-20
+"""What a word may be wrong by, with much to spare: it has 23 bits, and ten roundings of 2^-53 are made on the way."""
+_DOUBT_OF_LIMIT = 2.0**-40
+"""The same for a whole number, of itself."""
+_NEVER_WRAPS = 2.0**255 / 3600
+"""Where less is demanded, neither that number times the timespan nor any sum of targets came near 2^256."""
 _TEN, _TIMESPAN = np.uint64(10), np.uint64(3600)
+_DIVISOR = 3600.0 * (_WINDOW + 1)
 _SHORTEST, _LONGEST, _LATE, _VERY_LATE = 1200, 10800, 600, 7200
 
 
@@ -159,47 +169,52 @@ def _step_by_step(targets: Limbs, at: int, wide: bool, mean: Limbs) -> None:
 
 
 @jit
-def _by_remainders(targets: Limbs, at: int, zero: Limbs, mean: Limbs) -> None:
-    """The same where nothing wraps, by what the divisions leave."""
-    for k in range(LIMBS):
-        mean[k] = targets[at - 1, k] << _U1
-    taken = _U0
-    for i in range(2, _WINDOW + 1):
-        divisor, folded = np.uint64(i + 1), _U0
-        for k in range(LIMBS):
-            mean[k] += targets[at - i, k]
-            folded += mean[k] * _POWERS[i + 1, k]
-        taken += (folded + divisor * _SLACK - taken) % divisor
-    borrow = taken
-    for k in range(LIMBS):
-        if borrow <= mean[k]:
-            mean[k] -= borrow
-            break
-        mean[k] += _LIMB + _U1 - borrow
-        borrow = _U1
-    _scaled(mean, _U1, np.uint64(_WINDOW + 1), zero, True)
+def _span(times: Times, at: int) -> int:
+    """The seconds that the 24 headers before `at` took, as far as DarkGravityWave lets them count."""
+    return int(min(max(times[at - 1] - times[at - _WINDOW], _SHORTEST), _LONGEST))
 
 
 @jit
-def _wave(
-    times: Times, targets: Limbs, at: int, limit: Limbs, zero: Limbs, wide: bool, roomy: bool, late: bool, mean: Limbs
-) -> Any:
+def _is_late(times: Times, at: int, seconds: int) -> bool:
+    return bool(times[at] - times[at - 1] > seconds)
+
+
+@jit
+def _wave(times: Times, targets: Limbs, at: int, limit: Limbs, zero: Limbs, wide: bool, late: bool, mean: Limbs) -> Any:
     """The bits that DarkGravityWave demands of the header at `at`, before which there are 24 others at least."""
-    after = times[at] - times[at - 1]
-    if late and after > _VERY_LATE:
+    if late and _is_late(times, at, _VERY_LATE):
         return _compact(limit)
-    if late and after > _LATE:
+    if late and _is_late(times, at, _LATE):
         for k in range(LIMBS):
             mean[k] = targets[at - 1, k]
         _scaled(mean, _TEN, _U1, zero, False)
     else:
-        if wide or roomy:
-            _by_remainders(targets, at, zero, mean)
-        else:
-            _step_by_step(targets, at, wide, mean)
-        span = min(max(times[at - 1] - times[at - _WINDOW], _SHORTEST), _LONGEST)
-        _scaled(mean, np.uint64(span), _TIMESPAN, zero, wide)
+        _step_by_step(targets, at, wide, mean)
+        _scaled(mean, np.uint64(_span(times, at)), _TIMESPAN, zero, wide)
     return _compact(limit) if _exceeds(mean, limit) else _compact(mean)
+
+
+@jit
+def _about(number: Limbs) -> float:
+    """A number whose limbs may be too large, as far as floating point tells it."""
+    told = 0.0
+    for k in range(LIMBS - 1, -1, -1):
+        told = told * _BASE + np.int64(number[k])
+    return told
+
+
+@jit
+def _states(bits: Any, told: float, limit_bits: Any, limit: float) -> bool:
+    """Whether `bits` are, beyond doubt, the compact form of about `told`, or of the limit if that is less."""
+    if told < _SMALL:
+        return False
+    if told > limit * (1 + _DOUBT_OF_LIMIT):
+        return bool(bits == limit_bits)
+    size, word = np.int64(bits >> 24), np.int64(bits & 0xFFFFFF)
+    if size >= len(_SCALES) or word < _LEAST_WORD or told > limit * (1 - _DOUBT_OF_LIMIT):
+        return False
+    scaled = told * _SCALES[size]
+    return bool(word + _DOUBT < scaled < word + 1 - _DOUBT)
 
 
 @jit
@@ -274,10 +289,12 @@ def judge(
         The number of the first header that breaks a rule or is not for us; `end` if there is none.
     """
     known = len(times) - len(headers) // _WORDS
-    zero, mean = np.zeros(LIMBS, np.uint64), np.zeros(LIMBS, np.uint64)
-    limit_bits, roomy = _compact(limit), True
-    for row in range(len(targets)):
-        roomy = roomy and targets[row, LIMBS - 1] < _ROOM
+    zero, mean, window = np.zeros(LIMBS, np.uint64), np.zeros(LIMBS, np.uint64), np.zeros(LIMBS, np.uint64)
+    limit_bits, about_limit = _compact(limit), _about(limit)
+    if rule == WAVE:
+        for i in range(first - _WINDOW, first):
+            for k in range(LIMBS):
+                window[k] += targets[known + i, k]
     for i in range(first, end):
         word, at = _WORDS * i, known + i
         for k in range(8):
@@ -288,8 +305,15 @@ def judge(
             return i
         if rule == LIMIT and bits != limit_bits:
             return i
-        if rule == WAVE and bits != _wave(times, targets, at, limit, zero, wide, roomy, late, mean):
-            return i
+        if rule == WAVE:
+            told = (_about(window) + _about(targets[at - 1])) * _span(times, at) / _DIVISOR
+            plain = (late and _is_late(times, at, _LATE)) or not (wide or told < _NEVER_WRAPS)
+            if (plain or not _states(bits, told, limit_bits, about_limit)) and bits != _wave(
+                times, targets, at, limit, zero, wide, late, mean
+            ):
+                return i
+            for k in range(LIMBS):
+                window[k] = window[k] + targets[at, k] - targets[at - _WINDOW, k]
         if (i >= timed and not _is_timely(times, at, min(at, _MEDIAN))) or times[at] > latest:
             return i
         version = np.int32(headers[word])

@@ -45,7 +45,7 @@ LEAST_RANGES = 2
 """With fewer there is nothing to gain."""
 LONGEST = 4
 """Spans that a range may have where no block is known in between; before a wider gap the ranges end."""
-COMMITTED = 8000
+COMMITTED = 24000
 """Headers that are stored in one transaction, or as many more as the last answer brings."""
 UNDER_WAY = 8
 """Ranges under way to all peers together: more would keep no core busier, but the first one would be there later."""

@@ -24,6 +24,8 @@ from phasegate.p2p.messages_chain import MAX_HEADERS, MAX_LOCATOR
 
 PIECE = 2000
 """Headers that are hashed or judged in one go, in a worker thread."""
+EXPANDED = 8000
+"""Compressed headers that are expanded and hashed in one go: all that a message may bring."""
 NO_STOP = bytes(32)
 
 
@@ -102,12 +104,12 @@ class HeaderRequests:
         if answer.count > peer.compressed_limit:
             detail = f"{answer.count} compressed headers, {peer.compressed_limit} are allowed"
             raise PeerMisbehaved(Fault.BAD_COMPRESSED_HEADERS, detail)
-        expansion, raw, hashes = Expansion(answer), bytearray(), bytearray()
+        expansion, raw, hashes = Expansion(answer), list[bytes](), list[bytes]()
         while expansion.left:
-            piece = await self._work.seams.compute(expansion.take, PIECE)
-            raw += piece[0]
-            hashes += piece[1]
-        return Batch(bytes(raw), bytes(hashes), answer.count == peer.compressed_limit, compressed=True)
+            piece = await self._work.seams.compute(expansion.take, EXPANDED)
+            raw.append(piece[0])
+            hashes.append(piece[1])
+        return Batch(b"".join(raw), b"".join(hashes), answer.count == peer.compressed_limit, compressed=True)
 
     def _may_know_no_better(self, peer: Peer, gone: PeerGone) -> bool:
         """Have a peer that never answered a `getheaders2` asked for plain headers; at once, if it is still there."""

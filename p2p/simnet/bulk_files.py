@@ -7,6 +7,7 @@ made once, and sending it costs a look into a table.
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -52,10 +53,18 @@ def _folder_beside(final: Path) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix=".making-", dir=final.parent))
     try:
         yield folder
+        _settle(folder)
         if not final.is_dir():
             folder.rename(final)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _settle(folder: Path) -> None:
+    """Have all files on the disk, so that whoever is measured next does not share it with them."""
+    for path in folder.iterdir():
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
 
 
 @attrs.define

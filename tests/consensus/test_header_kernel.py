@@ -16,14 +16,15 @@ from hypothesis import strategies as st
 
 from phasegate.consensus import compiled_headers
 from phasegate.consensus import header_kernel as kernel
-from phasegate.consensus.chain_tip import CheckedHeaders
+from phasegate.consensus.chain_tip import ChainTip, CheckedHeaders
 from phasegate.consensus.compiled_headers import follow_compiled
 from phasegate.consensus.difficulty import compact_to_target, target_to_compact, work_of
 from phasegate.consensus.faults import PeerMisbehaved
+from phasegate.consensus.params import MAINNET
 from phasegate.consensus.plain_headers import Ground, follow_plainly, judge_plainly
 from phasegate.consensus.x11 import x11_each
 from phasegate.consensus.x11_kernel import hash_many
-from tests.consensus.worthless_chains import PLACES, Chain, Place, grown, spoilt
+from tests.consensus.worthless_chains import FORM, PLACES, Chain, Place, grown, spoilt
 
 if TYPE_CHECKING:
     from tests.consensus.conftest import HeaderFile
@@ -176,16 +177,110 @@ def test_the_work_behind_bits_is_the_same(size: int, mantissa: int) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(0, (1 << 251) - 1) | st.just((1 << 251) - 1), min_size=24, max_size=24))
-def test_the_mean_by_remainders_is_the_mean(numbers: list[int]) -> None:
-    """Also at the greatest targets that wrap nowhere."""
-    targets = np.array([limbs(number) for number in numbers], np.uint64)
-    slow, fast, zero = (np.zeros(kernel.LIMBS, np.uint64) for _ in range(3))
-    kernel._step_by_step(targets, 24, False, slow)
-    kernel._by_remainders(targets, 24, zero, fast)
+def test_the_mean_of_targets_is_what_its_steps_make_of_them(numbers: list[int]) -> None:
+    slow = np.zeros(kernel.LIMBS, np.uint64)
+    kernel._step_by_step(np.array([limbs(number) for number in numbers], np.uint64), 24, False, slow)
+    assert whole(slow) == mean_of(numbers)
+
+
+def mean_of(numbers: list[int]) -> int:
+    """As DarkGravityWave has it; the newest is the last."""
     mean = numbers[-1]
     for i, number in enumerate(numbers[-2::-1], 2):
         mean = (mean * i + number) // (i + 1)
-    assert whole(slow) == whole(fast) == mean
+    return mean
+
+
+def told(numbers: list[int], span: int) -> float:
+    """What floating point says that the next header has to state."""
+    window = sum((limbs(number) for number in numbers), np.zeros(kernel.LIMBS, np.uint64))
+    return (kernel._about(window) + kernel._about(limbs(numbers[-1]))) * span / kernel._DIVISOR
+
+
+def states(bits: int, told: float, limit: int) -> bool:
+    return kernel._states(np.uint32(bits), told, target_to_compact(limit), kernel._about(limbs(limit)))
+
+
+SPANS = st.integers(1200, 10800)
+TARGETS = st.integers(1, 240).flatmap(
+    lambda size: st.lists(st.integers(1 << size - 1, (1 << size) - 1), min_size=24, max_size=24)
+)
+
+
+def accepts_only_what_is_demanded(numbers: list[int], span: int, limit: int, *others: int) -> None:
+    demanded = target_to_compact(min(mean_of(numbers) * span // 3600, limit))
+    longer = demanded + 0x01000000 & 0xFF000000 | (demanded & 0xFFFFFF) >> 8
+    nearly = told(numbers, span)
+    others = (*others, target_to_compact(limit), target_to_compact(int(nearly)))
+    for bits in {demanded, max(demanded - 1, 0), demanded + 1, longer, *others}:
+        assert not states(bits, nearly, limit) or bits == demanded
+
+
+@settings(max_examples=200, deadline=None)
+@given(TARGETS, SPANS, st.integers(1, 250))
+def test_bits_that_floating_point_accepts_are_demanded(numbers: list[int], span: int, limit_size: int) -> None:
+    accepts_only_what_is_demanded(numbers, span, (1 << limit_size) - 1)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0x8000, 0x7FFFFF), st.integers(17, 30), SPANS, st.integers(-2, 2))
+def test_in_doubt_floating_point_accepts_nothing_else(word: int, size: int, span: int, aside: int) -> None:
+    """A number a hair above or below what a word stands for, and what the limit is: so near that rounding is more."""
+    border = word << 8 * (size - 3)
+    numbers = [border * 3600 // span + aside] * 24
+    for limit in ((1 << 255) - 1, border, border + aside):
+        accepts_only_what_is_demanded(numbers, span, limit, size << 24 | word, (size << 24 | word) - 1)
+
+
+def test_bits_of_no_number_are_not_accepted() -> None:
+    for size in (34, 35, 255):
+        assert not kernel._states.py_func(size << 24 | 0x123456, 2.0**200, 0x207FFFFF, 2.0**255)  # type: ignore[attr-defined]
+
+
+def test_products_that_wrap_are_not_left_to_floating_point() -> None:
+    """Where a network's products wrap at 2^256, what they would be otherwise is not what a header has to state."""
+    chosen = attrs.evolve(MAINNET, pow_limit=(1 << 255) - 1, dgw_height=0, linked_until=0)
+    target = compact_to_target(0x1F7FFFFF)
+    window = tuple((1_000_000 + 1000 * at, 0x1F7FFFFF) for at in range(30))
+    tip = ChainTip(1_000_000, bytes(32), 1, window)
+    for demanded in (target * 10800 // 3600, target * 10800 % (1 << 256) // 3600):
+        raw = FORM.pack(4, tip.hash, bytes(32), 1_030_000, target_to_compact(demanded), 0)
+        chain = Chain(chosen, tip, raw, bytes(32), 1 << 31)
+        assert compiled(chain) == plainly(chain)
+
+
+def test_of_a_chain_hardly_any_header_is_judged_step_by_step(
+    header_files: list[HeaderFile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the rules would still be right, but slow; run as plain Python, which can be watched."""
+    slow, wave = list[int](), kernel._wave
+
+    def counted(*args: Any) -> Any:
+        slow.append(args[2])
+        return wave(*args)
+
+    monkeypatch.setattr(kernel, "_wave", counted)
+    monkeypatch.setattr(kernel, "judge", kernel.judge.py_func)  # type: ignore[attr-defined]
+    file = next(f for f in header_files if f.network is MAINNET and f.start > 1_000_000)
+    whole = Chain(file.network, file.tip_at(30), file.raw[80 * 31 : 80 * 231], file.hashes[32 * 31 : 32 * 231], 1 << 31)
+    assert isinstance(compiled(whole), CheckedHeaders)
+    assert len(slow) <= 1
+
+
+def test_of_real_headers_hardly_any_is_in_doubt(header_files: list[HeaderFile]) -> None:
+    """Else the rules would still be right, but slow."""
+    judged, accepted = 0, 0
+    for file in header_files:
+        if file.network.name != "mainnet" or file.start < file.network.dgw_height:
+            continue
+        words = np.frombuffer(file.raw, "<u4").reshape(-1, 20)
+        times, targets = words[:, 17].tolist(), [compact_to_target(bits) for bits in words[:, 18].tolist()]
+        for at in range(24, min(len(words), 524)):
+            span = min(max(times[at - 1] - times[at - 24], 1200), 10800)
+            judged += 1
+            accepted += states(int(words[at, 18]), told(targets[at - 24 : at], span), file.network.pow_limit)
+    assert judged >= 500
+    assert accepted >= 0.995 * judged
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 40])

@@ -17,6 +17,7 @@ from typing import Any
 
 import attrs
 
+from phasegate.consensus.compiled import ENOUGH
 from phasegate.consensus.x11 import HEADER_SIZE, x11_many
 from phasegate.p2p.simnet.bulk_chain import BulkChain
 from phasegate.p2p.simnet.bulk_files import made
@@ -31,7 +32,7 @@ CORE_FILTERS, CORE_BLOCKS, CORE_DELAY = 100_000.0, 3_900.0, 0.2
 LIKE_CORE = Slowness(loop=0.15, filters=CORE_FILTERS, blocks=CORE_BLOCKS)
 """Such a node."""
 Watch = Callable[["subprocess.Popen[str]", "Future[tuple[str, str]]"], None]
-WARM_UP = BulkPlan(2_500, filters=1_200, matched=20, elements=20)
+WARM_UP = BulkPlan(ENOUGH + 5_000, filters=1_200, matched=20, elements=20)
 """A chain that is long enough for nearly every compiled loop to be used, and compiled."""
 _LOAD = """
 from phasegate.engine.phases.filter_arrivals import load_arrivals
