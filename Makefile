@@ -2,7 +2,7 @@
 # PYTHON=... names the interpreter to use for it, VENV=... another place for it.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test soak fuzz check lint format types arch verify prove-the-proof bench bench-guard bench-baseline diagrams build wheel-test setup clean distclean
+.PHONY: help demo test soak fuzz check lint format types arch docs verify prove-the-proof bench bench-guard bench-baseline diagrams build wheel-test setup clean distclean
 
 PYTHON ?=
 VENV ?= .venv
@@ -51,6 +51,9 @@ types: $(VENV)/.ready-dev  ## mypy, strict
 
 arch: $(VENV)/.ready-dev  ## import-linter: imports only point down
 	$(BIN)/lint-imports
+
+docs: $(VENV)/.ready-docs  ## the documentation, into build/docs; a warning is an error
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs
 
 verify: $(VENV)/.ready-run  ## charts, their mutants, the engine and whole clients: prove them
 	$(BIN)/phasegate verify
