@@ -14,6 +14,7 @@ MAX_SCRIPT = 10_000
 _P2PKH = b"\x76\xa9\x14", b"\x88\xac"
 _P2SH = b"\xa9\x14", b"\x87"
 _ADDRESS_FORM = re.compile(r"[1-9A-HJ-NP-Za-km-z]{25,35}\Z")
+_NEITHER = "is neither an address nor script hex, descriptor or extended public key"
 _HEX_FORM = re.compile(r"(?:[0-9a-fA-F]{2})+\Z")
 
 
@@ -33,8 +34,8 @@ def parse_watch_item(text: str, network: Network) -> bytes:
     if _ADDRESS_FORM.match(text):
         return _from_address(text, network)
     if len(text) > 35:
-        raise ValueError("a watch item is neither an address nor script hex")
-    raise ValueError(f"{text!r} is neither an address nor script hex")
+        raise ValueError(f"a watch item {_NEITHER}")
+    raise ValueError(f"{text!r} {_NEITHER}")
 
 
 def _from_hex(text: str) -> bytes:
@@ -52,7 +53,7 @@ def _from_address(text: str, network: Network) -> bytes:
     except Base58Error as error:
         raise ValueError(f"address {text} has a bad checksum") from error
     if len(data) != 20:
-        raise ValueError(f"{text!r} is neither an address nor script hex")
+        raise ValueError(f"{text!r} {_NEITHER}")
     if data.nVersion == network.pubkey_prefix:
         return bytes(data).join(_P2PKH)
     if data.nVersion == network.script_prefix:

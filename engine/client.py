@@ -11,7 +11,7 @@ is closed with everything committed that was handed over.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import trio
@@ -45,16 +45,17 @@ from phasegate.engine.requests import Ledger
 from phasegate.engine.seams import Seams, Writer, proxied
 from phasegate.engine.sync import SyncBindings
 from phasegate.engine.vigil import Vigil
+from phasegate.engine.watching import Watching, configured, to_add
 from phasegate.engine.work import Live, Work, unwrapped
 from phasegate.statecharts.catalogue import chart_of
-from phasegate.store import AddWatch, RemoveWatch, StoreCorrupt, StoreError, StoreFailed, Watermarks
+from phasegate.store import StoreCorrupt, StoreError, StoreFailed, Watermarks
 
 
 class ClientFailed(Exception):
     """The client crashed; the cause is kept. What was committed is stored, unless the store itself was damaged."""
 
 
-class Client(Inquiry):
+class Client(Inquiry, Watching):
     """A light client.
 
     Args:
@@ -180,8 +181,8 @@ class Client(Inquiry):
         return f"; {told}, start again"
 
     async def _run(self, task_status: trio.TaskStatus[Client]) -> None:
-        if self.config.watch:
-            await self._writer.commit([AddWatch(tuple((script, "") for script in self.config.watch))])
+        if changes := to_add(configured(self.config)):
+            await self._writer.commit(changes)
         async with trio.open_nursery() as nursery:
             await nursery.start(self._interpreter.run)
             await nursery.start(self._pool.run)
@@ -253,27 +254,6 @@ class Client(Inquiry):
             async for event in events:
                 if isinstance(event, Transition) and event.target in ("synced", "failed", "stopped"):
                     break
-
-    async def watch(self, scripts: Iterable[bytes]) -> None:
-        """Watch more scriptPubKeys (raw bytes); stored filters are matched for them in the walk that follows.
-
-        Raises:
-            StoreError: they could not be stored.
-            trio.BrokenResourceError: the client has ended.
-        """
-        await self._writer.commit([AddWatch(tuple((script, "") for script in scripts))])
-        await self._interpreter.post("rewalk", "watch items added")
-
-    async def unwatch(self, scripts: Iterable[bytes]) -> None:
-        """Forget scriptPubKeys (raw bytes), and the coins and transactions that concern no other.
-
-        Raises:
-            StoreError: the change could not be stored.
-            trio.BrokenResourceError: the client has ended.
-        """
-        await self._writer.commit([RemoveWatch(tuple(scripts))])
-        self.broadcasting.search_again()
-        await self._interpreter.post("rewalk", "watch items removed")
 
     async def broadcast(self, raw: bytes, *, until: Stage = Stage.ECHOED, timeout: float = 60.0) -> BroadcastStatus:
         """Send a transaction to the network, and go on announcing it, over restarts, until it is mined.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import attrs
@@ -10,6 +10,7 @@ import platformdirs
 
 from phasegate.consensus.addresses import parse_watch_item
 from phasegate.consensus.params import Network, UnfitSetting, UnknownActivation, UnknownNetwork, network
+from phasegate.consensus.watch_texts import KeyChain, Watch, parse_watch
 from phasegate.engine.errors import ConfigError
 from phasegate.engine.limits import Limits
 from phasegate.engine.memory import MEMORY_LIMIT, within
@@ -17,7 +18,7 @@ from phasegate.engine.starting import start_at
 from phasegate.p2p.addresses import Address, BadAddress
 from phasegate.store import Anchor
 
-__all__ = ["STRATEGIES", "Address", "Config", "Devnet", "Limits", "peer_address", "watch_script"]
+__all__ = ["STRATEGIES", "Address", "Config", "Devnet", "Limits", "peer_address", "watch_script", "watched"]
 
 
 STRATEGIES = ("sequential", "interleaved")
@@ -52,6 +53,7 @@ class Config:
         proxy: a SOCKS5 proxy through which every connection goes, and which resolves every name.
         datadir: the directory that keeps `<network>.sqlite`.
         watch: scriptPubKeys to add to the stored watch items.
+        key_chains: descriptors with a `*`, and their gap limits, to add to those that are watched.
         masternodes: whether to download masternode lists.
         filters: whether to download filters, and with them matching blocks.
         relay: whether to hear of transactions that are in no block yet even without filters, for the echo of one's own.
@@ -77,6 +79,7 @@ class Config:
     proxy: Address | None = None
     datadir: Path = attrs.field(factory=lambda: Path(platformdirs.user_data_dir("phasegate", appauthor=False)))
     watch: tuple[bytes, ...] = ()
+    key_chains: tuple[KeyChain, ...] = ()
     masternodes: bool = True
     filters: bool = True
     relay: bool = False
@@ -121,7 +124,7 @@ class Config:
         memory_limit: int | None = None,
         strategy: str = "sequential",
     ) -> Config:
-        """A configuration from what people write: names, `HOST:PORT`, addresses or script hex.
+        """A configuration from what people write: names, `HOST:PORT`, addresses, descriptors.
 
         Args:
             network_name: mainnet, testnet, devnet, regtest or simnet.
@@ -129,7 +132,8 @@ class Config:
             connect_only: connect to these only, and search for no others.
             dns_seeds: names that are asked for nodes; None: the network's, empty: none.
             proxy: `HOST:PORT` of a SOCKS5 proxy, "" for none; the port may be left out (1080).
-            watch: addresses of the network, or scripts in hex.
+            watch: addresses of the network, scripts in hex, output descriptors, or extended public keys; the latter two
+                with `:gap=N` behind them for another gap limit than 20.
             activations: deployment name to height, for private networks.
             datadir: where the store is kept; None: the user's data directory.
             masternodes: whether to download masternode lists.
@@ -157,6 +161,7 @@ class Config:
             raise ConfigError(f"strategy {strategy!r} is none of {', '.join(STRATEGIES)}")
         for seed in dns_seeds or ():
             peer_address(seed, chain.port, what="dns seed")
+        asked = watched(watch, chain)
         start = start_at(chain, checkpoint=checkpoint, trusted_header=trusted_header, birthday=birthday)
         config = cls(
             network=chain,
@@ -164,7 +169,8 @@ class Config:
             connect_only=connect_only,
             dns_seeds=dns_seeds,
             proxy=peer_address(proxy, SOCKS_PORT, what="proxy") if proxy else None,
-            watch=tuple(dict.fromkeys(watch_script(text, chain) for text in watch)),
+            watch=asked.scripts,
+            key_chains=asked.chains,
             masternodes=masternodes,
             filters=filters,
             limits=(limits or Limits()) if memory_limit is None else within(limits or Limits(), memory_limit),
@@ -210,6 +216,18 @@ def watch_script(text: str, chain: Network) -> bytes:
     """
     try:
         return parse_watch_item(text, chain)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def watched(texts: Iterable[str], chain: Network) -> Watch:
+    """What `texts` ask to have watched on `chain`.
+
+    Raises:
+        ConfigError: one of them is nothing that can be watched; the message says why.
+    """
+    try:
+        return Watch.joined([parse_watch(text, chain) for text in texts])
     except ValueError as error:
         raise ConfigError(str(error)) from error
 

@@ -35,6 +35,8 @@ from phasegate.store.errors import StoreCorrupt, StoreError, StoreFailed, StoreL
 from phasegate.store.identity import Anchor
 from phasegate.store.instantlocks import StoredInstantLock
 from phasegate.store.journal import JournalRow
+from phasegate.store.key_chain_changes import AddKeyChains, RemoveKeyChains
+from phasegate.store.key_chains import StoredKeyChain
 from phasegate.store.marks import Watermarks
 from phasegate.store.packed import PackedFilters
 from phasegate.store.peer_changes import (
@@ -56,6 +58,7 @@ from phasegate.store.store import Store
 from phasegate.store.wallet import StoredTransaction, WatchItem
 
 __all__ = [
+    "AddKeyChains",
     "AddWatch",
     "Anchor",
     "AppendFilterHeaders",
@@ -88,6 +91,7 @@ __all__ = [
     "RecordInstantLock",
     "RecordRefusedBranch",
     "RefusedBranch",
+    "RemoveKeyChains",
     "RemoveWatch",
     "Repair",
     "ReputationRow",
@@ -107,6 +111,7 @@ __all__ = [
     "StoreMismatch",
     "StoredChainLock",
     "StoredInstantLock",
+    "StoredKeyChain",
     "StoredQuorum",
     "StoredTransaction",
     "WatchItem",

@@ -2,7 +2,7 @@
 
 Each change is checked against what is stored before it is applied; one that does not fit is a bug of the caller and
 raises ValueError, and then nothing of its batch is stored. Hashes are 32 bytes in wire order, heights absolute. What is
-remembered of peers stands in `peer_changes.py`.
+remembered of peers stands in `peer_changes.py`, chains of keys in `key_chain_changes.py`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import attrs
 from phasegate.consensus.blocks import BlockFindings
 from phasegate.consensus.primitives import OutPoint
 from phasegate.consensus.quorums import QuorumCommitment
+from phasegate.store.key_chain_changes import KeyChainChange
 from phasegate.store.packed import PackedFilters
 from phasegate.store.peer_changes import PeerChange
 
@@ -278,7 +279,10 @@ class AddWatch:
 
 @attrs.frozen
 class RemoveWatch:
-    """Scripts to forget, with their coins and the transactions that concern no other item; unknown ones are ignored."""
+    """Scripts to forget, with their coins and the transactions that concern no other item; unknown ones are ignored.
+
+    A script of a chain of keys stays watched for that.
+    """
 
     scripts: tuple[bytes, ...]
 
@@ -327,5 +331,6 @@ Change = (
     | RemoveWatch
     | AppendJournal
     | KeepHistory
+    | KeyChainChange
     | PeerChange
 )

@@ -47,6 +47,8 @@ def _series(update: Update, rows: Session, series: Series, start: int, end: int)
 def _wallet(update: Update, rows: Session) -> None:
     for title, sql in _WALLET.items():
         _fields(update, title.encode(), rows.run(sql))
+    if chains := rows.run("SELECT descriptor, gap, derived FROM key_chains ORDER BY descriptor"):
+        _fields(update, b"key chains", chains)
     found = wallet.transactions(rows)
     _fields(update, b"found", [(tx.txid, tx.height, tx.position, tx.received, tx.sent, *tx.scripts) for tx in found])
 

@@ -21,6 +21,7 @@ from phasegate.store import (
     filters,
     instantlocks,
     journal,
+    key_chains,
     masternodes,
     peers,
     quorums,
@@ -190,6 +191,16 @@ class Reading:
         """All watch items, by script."""
         with self._database.snapshot() as rows:
             return wallet.watch_items(rows)
+
+    def key_chains(self) -> list[key_chains.StoredKeyChain]:
+        """The watched chains of keys, by descriptor."""
+        with self._database.snapshot() as rows:
+            return key_chains.key_chains(rows)
+
+    def watched_alone(self) -> set[bytes]:
+        """The scripts that are watched for themselves, whether a chain of keys has them as well or not."""
+        with self._database.snapshot() as rows:
+            return key_chains.watched_alone(rows)
 
     def pending(self, limit: int, after: int = -1) -> list[int]:
         """The first `limit` matched heights above `after` whose blocks have not been searched yet, ascending."""

@@ -1,4 +1,4 @@
-"""The tables of schema 4, and whether a file has them.
+"""The tables of schema 5, and whether a file has them.
 
 `tail` and `segments` are the two tiers of the four chain series (see `segments.py`). `marks` has one row: how far the
 chain reaches. `matches` are the blocks whose filters matched, `recorded` once their bodies have been searched. A coin
@@ -18,7 +18,7 @@ from phasegate.store.database import Session
 from phasegate.store.errors import StoreMismatch
 
 APPLICATION_ID = 0x70686761  # "phga"
-VERSION = 4
+VERSION = 5
 
 TABLES = (
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID",
@@ -57,6 +57,8 @@ TABLES = (
         data BLOB NOT NULL) STRICT""",
     "CREATE INDEX filter_variants_height ON filter_variants(height)",
     """CREATE TABLE watch(script BLOB PRIMARY KEY, label TEXT NOT NULL, matched_to INTEGER NOT NULL)
+        STRICT, WITHOUT ROWID""",
+    """CREATE TABLE key_chains(descriptor TEXT PRIMARY KEY, gap INTEGER NOT NULL, derived INTEGER NOT NULL)
         STRICT, WITHOUT ROWID""",
     "CREATE TABLE matches(height INTEGER PRIMARY KEY, recorded INTEGER NOT NULL) STRICT",
     "CREATE INDEX matches_pending ON matches(height) WHERE recorded = 0",

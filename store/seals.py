@@ -55,6 +55,8 @@ _IDENTITY = (
     ),
 )
 _WATCHED = _Seal("watch", "watched scripts", "watch", ("script", "label"))
+_CHAINS = _Seal("key_chains", "watched key chains", "key_chains", ("descriptor", "gap", "derived"))
+_ASKED = (_WATCHED, _CHAINS)
 _FOUND = (
     _Seal("matched", "heights of matching", "watch", ("script", "matched_to")),
     _Seal("matches", "matched blocks", "matches", ("height", "recorded")),
@@ -62,8 +64,8 @@ _FOUND = (
     _Seal("transactions", "found transactions", "transactions", ("row_id", "txid", "height", "position")),
     _Seal("inputs", "inputs of found transactions", "transaction_inputs", ("spender", "txid", "position")),
 )
-_ALL = (*_IDENTITY, _WATCHED, *_FOUND)
-TABLES = tuple(sorted({seal.table for seal in (_WATCHED, *_FOUND)}))
+_ALL = (*_IDENTITY, *_ASKED, *_FOUND)
+TABLES = tuple(sorted({seal.table for seal in (*_ASKED, *_FOUND)}))
 """The tables whose damage costs no height of the chain."""
 
 
@@ -128,6 +130,13 @@ def renew(rows: Session) -> None:
         rows.run("INSERT OR REPLACE INTO seals VALUES(?, ?, ?)", (seal.name, *_counted(rows, seal)))
 
 
+def complete(rows: Session) -> None:
+    """Seal what has no seal yet, in a new file or one of an earlier schema."""
+    for seal in _ALL:
+        if not rows.run("SELECT 1 FROM seals WHERE name = ?", (seal.name,)):
+            rows.run("INSERT INTO seals VALUES(?, ?, ?)", (seal.name, *_counted(rows, seal)))
+
+
 def _counted(rows: Session, seal: _Seal) -> tuple[int, int]:
     found = rows.run(f"SELECT {', '.join(map(_plain, seal.columns))} FROM {seal.table}")  # noqa: S608 - names of ours
     return len(found), sum(checksum(*row) for row in found)
@@ -135,7 +144,7 @@ def _counted(rows: Session, seal: _Seal) -> tuple[int, int]:
 
 def _plain(column: str) -> str:
     """A column; texts as bytes, which have the same checksum, whatever is in them."""
-    return f"CAST({column} AS BLOB)" if column in ("key", "label") else column
+    return f"CAST({column} AS BLOB)" if column in ("key", "label", "descriptor") else column
 
 
 def _broken(rows: Session, seals: Sequence[_Seal]) -> Iterator[_Seal]:
@@ -165,7 +174,7 @@ def refuse_broken(rows: Session) -> None:
 
 def damages(rows: Session, chain: ChainMarks) -> Iterator[Damage]:
     """What is sealed and not as it was written, named by all the heights that are searched."""
-    for seal in _broken(rows, (_WATCHED, *_FOUND)):
+    for seal in _broken(rows, (*_ASKED, *_FOUND)):
         yield Damage(seal.what, seal.table, chain.filters_base, max(chain.tip, chain.filters_base))
 
 
@@ -175,8 +184,8 @@ def mend(rows: Session, chain: ChainMarks) -> None:
     Raises:
         StoreCorrupt: it is not known any more what was watched.
     """
-    if any(_broken(rows, [_WATCHED])):
-        raise StoreCorrupt("the watched scripts are damaged, which only their owner knows (table watch)", "watch")
+    for seal in _broken(rows, _ASKED):
+        raise StoreCorrupt(f"the {seal.what} are damaged, which only their owner knows (table {seal.table})", seal.table)
     if any(_broken(rows, _FOUND)):
         wallet.start_again(rows, chain)
     renew(rows)

@@ -28,6 +28,7 @@ from phasegate.store import (
     headers,
     instantlocks,
     journal,
+    key_chains,
     masternodes,
     peers,
     pruning,
@@ -39,6 +40,7 @@ from phasegate.store import (
     wallet,
 )
 from phasegate.store import changes as c
+from phasegate.store import key_chain_changes as k
 from phasegate.store import peer_changes as p
 from phasegate.store.database import Database, Session
 from phasegate.store.errors import StoreCorrupt, StoreFailed
@@ -67,7 +69,8 @@ _ON_CHAIN: dict[type[c.Change], Callable[[Session, ChainMarks, Any], ChainMarks 
     c.PutFilterVariants: disputes.put_variants,
     c.MarkMatched: wallet.mark_matched,
     c.SearchBlocks: wallet.search_blocks,
-    c.AddWatch: wallet.add_watch,
+    c.AddWatch: key_chains.add_watch,
+    k.AddKeyChains: key_chains.add_key_chains,
 }
 _BESIDE: dict[type[c.Change], Callable[[Session, Any], None]] = {
     c.KeepAnchors: masternodes.keep_anchors,
@@ -75,7 +78,8 @@ _BESIDE: dict[type[c.Change], Callable[[Session, Any], None]] = {
     c.RecordInstantLock: instantlocks.record_instantlock,
     c.RecordRefusedBranch: branches.record_refused,
     c.ForgetDisputes: disputes.forget_disputes,
-    c.RemoveWatch: wallet.remove_watch,
+    c.RemoveWatch: key_chains.remove_watch,
+    k.RemoveKeyChains: key_chains.remove_key_chains,
     c.AppendJournal: journal.append_journal,
     c.KeepHistory: journal.keep_history,
     p.PutPeers: peers.put_peers,
@@ -215,6 +219,8 @@ class Store(Reading):
             for change in alike:
                 chain = _applied(rows, chain, change)
                 index = _indexed(index, change)
+        if any(isinstance(change, key_chains.CONCERNED) for change in batch):
+            key_chains.extend(rows, chain)
         chain = pruning.reopened(rows, chain)
         chain = attrs.evolve(chain, sequence=chain.sequence + 1)
         chain.write(rows)
@@ -276,7 +282,7 @@ def _prepare(database: Database, network: Network, anchor: Anchor | None, birthd
             _create(rows, network, anchor or Anchor.genesis(network), birthday or 0)
         migrate(rows, version or VERSION)
         if version != VERSION:
-            seals.renew(rows)
+            seals.complete(rows)
         ChainMarks.read(rows)
         seals.refuse_broken_identity(rows)
         refuse_mismatch(rows, database.path, network, anchor, birthday)

@@ -8,7 +8,7 @@ memory is bounded; and who is killed downloads again what waited, no more.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import attrs
@@ -52,11 +52,21 @@ class Searched:
         return [RecordBlock(self.findings.height, self.findings), *self.more]
 
 
-class Records:
-    """What one stay in the blocks phase has found and not yet written."""
+class Outgrown(Exception):
+    """More is watched than what waits was searched for, and another phase may have matched it already."""
 
-    def __init__(self, work: Work) -> None:
+
+class Records:
+    """What one stay in the blocks phase has found and not yet written.
+
+    Args:
+        work: whose writer is used, and whose broadcasts are told.
+        outgrown: whether more is watched than was searched for, and that matters.
+    """
+
+    def __init__(self, work: Work, outgrown: Callable[[], bool] = lambda: False) -> None:
         self._work = work
+        self._outgrown = outgrown
         self._waiting: list[Searched] = []
         self._rows = self._under_way = 0
         self._ended = False
@@ -85,7 +95,13 @@ class Records:
             await self.write()
 
     async def write(self) -> None:
-        """Write what waits; who is cancelled before it is handed over leaves it waiting, before all that came since."""
+        """Write what waits; who is cancelled before it is handed over leaves it waiting, before all that came since.
+
+        Raises:
+            Outgrown: what waits does not fit what is watched by now; it is dropped, and its blocks are pending still.
+        """
+        if self._outgrown():
+            raise Outgrown
         searched, self._waiting = self._waiting, []
         self._under_way, self._rows = self._rows, 0
         if not searched:

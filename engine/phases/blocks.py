@@ -3,11 +3,18 @@
 Blocks are recorded in ascending order, so that a coin is known before the block that spends it is read. What is
 recorded and that the block is done are one transaction. A filter matches by chance now and then; such a block is read
 and found empty.
+
+What is found may use a script of a chain of keys so high up that more are derived, in the same transaction (see
+`store/key_chains.py`). Then not everything that is watched is matched any more, and the phase is not complete: once all
+blocks that were pending are done, the stored filters are matched for what is new, all of it together, and the blocks
+that this leads to are fetched. Where phases run beside each other the phase of the filters does so; this one ends at
+once, for what it has in hand was searched for less than is watched.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import attrs
@@ -19,7 +26,8 @@ from phasegate.consensus.primitives import OutPoint
 from phasegate.consensus.raw_blocks import RawBlock
 from phasegate.engine.peers import Peer
 from phasegate.engine.phases.block_names import Names
-from phasegate.engine.phases.block_records import Records, Searched, recorded
+from phasegate.engine.phases.block_records import Outgrown, Records, Searched, recorded
+from phasegate.engine.phases.filter_rescan import match_stored
 from phasegate.engine.pipeline import in_order
 from phasegate.engine.requests import Desk
 from phasegate.engine.work import Work
@@ -40,7 +48,17 @@ ENTRY, PLACE = 700, 4
 
 
 async def download_blocks(work: Work) -> None:
-    """The activity of the state `blocks`."""
+    """The activity of the state `blocks`: matched blocks, and whatever matches what these have derived."""
+    alone = work.config.strategy == "sequential"
+    await _download_pending(work)
+    while alone and (marks := work.writer.marks).matched < marks.tip:
+        if marks.filters < marks.tip:
+            work.rewind(f"filters from {marks.filters + 1} on are wanted again, for scripts that were derived")
+        await match_stored(work)
+        await _download_pending(work)
+
+
+async def _download_pending(work: Work) -> None:
     if not work.writer.marks.pending_blocks:
         return
     per_peer = work.limits.in_flight["blocks"]
@@ -51,8 +69,9 @@ async def download_blocks(work: Work) -> None:
         size = work.limits.batch["blocks"]
         jobs = [tuple(heights[i : i + size]) for i in range(0, len(heights), size)]
         fetch, apply = download.fetch, download.apply
-        async with recorded(download.records):
-            await in_order(work, work.chain_peers, jobs, fetch, apply, per_peer=per_peer, size=taken_by)
+        with suppress(Outgrown):
+            async with recorded(download.records):
+                await in_order(work, work.chain_peers, jobs, fetch, apply, per_peer=per_peer, size=taken_by)
 
 
 def taken_by(blocks: Sequence[RawBlock]) -> int:
@@ -91,8 +110,13 @@ class _Download:
         self._work = work
         self._desk = desk
         self._watched = watched
-        self.records = Records(work)
+        self.records = Records(work, self._outgrown)
         self._names = Names(work.store, work.writer.marks.tip)
+
+    def _outgrown(self) -> bool:
+        """Whether the phase of the filters, at work beside this one, may match what is not searched for here."""
+        beside = self._work.config.strategy == "interleaved"
+        return beside and self._work.writer.marks.watch_items > len(self._watched.scripts)
 
     async def fetch(self, peer: Peer, heights: tuple[int, ...]) -> list[RawBlock]:
         """The verified blocks at `heights`."""

@@ -5,6 +5,9 @@ processor; what they found is written in the order of the heights. Memory holds 
 the blocks of its window. A window is the smaller the more is watched, so that whoever wants this to end waits for no
 more than a moment, and the last ones are small, so that all processors have something to do until the end.
 
+Items that were watched at different times join on the way: those furthest behind are matched up to where the next ones
+are, and from there on together. So a filter is read once, and each item is matched in it once.
+
 A transaction has a row for each item, which costs as much as matching the item in a thousand filters. So it waits for
 many heights; whoever ends this before has written what was matched until then.
 """
@@ -16,7 +19,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from functools import partial
-from itertools import groupby
+from itertools import pairwise
 
 import attrs
 import trio
@@ -42,12 +45,10 @@ PROCESSORS = os.cpu_count() or 1
 async def match_stored(work: Work) -> bool:
     """Bring the items that lag behind, because they were added later, up to the stored filters; whether any did."""
     done = work.writer.marks.filters
-    lagging = sorted(
-        [item for item in work.store.watch_items() if item.matched_to < done], key=lambda item: item.matched_to
-    )
-    for matched_to, items in groupby(lagging, key=lambda item: item.matched_to):
-        scripts = tuple(item.script for item in items)
-        await _Rescan(work, scripts).run(windows(Span(matched_to + 1, done), len(scripts)))
+    lagging = [item for item in work.store.watch_items() if item.matched_to < done]
+    for reached, until in pairwise([*sorted({item.matched_to for item in lagging}), done]):
+        scripts = tuple([item.script for item in lagging if item.matched_to <= reached])
+        await _Rescan(work, scripts).run(windows(Span(reached + 1, until), len(scripts)))
     return bool(lagging)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +14,7 @@ from phasegate.engine.errors import ConfigError
 
 if TYPE_CHECKING:
     from phasegate.consensus.params import Network
+    from phasegate.consensus.watch_texts import Watch
     from phasegate.engine.config import Config
 
 NAMES = "{mainnet,testnet,devnet,regtest,simnet}"
@@ -221,22 +223,23 @@ def chainwork(text: str | None) -> int | None:
     return work
 
 
-def scripts_in(path: Path, chain: Network) -> tuple[bytes, ...]:
-    """The scriptPubKeys of a file with one address or script hex a line, `#` beginning a comment.
+def watch_in(path: Path, chain: Network) -> Watch:
+    """What a file asks to have watched, an item a line; `#` begins a comment, but behind `)` a checksum.
 
     Raises:
-        ConfigError: the file cannot be read, or a line is neither; the message names the line.
+        ConfigError: the file cannot be read, or a line is nothing that can be watched; the message names the line.
     """
-    from phasegate.engine.config import watch_script
+    from phasegate.consensus.watch_texts import Watch
+    from phasegate.engine.config import watched
 
-    scripts = []
+    parts = []
     for number, line in enumerate(_lines(path), 1):
-        if text := line.partition("#")[0].strip():
+        if text := re.split(r"(?<!\))#", line, maxsplit=1)[0].strip():
             try:
-                scripts.append(watch_script(text, chain))
+                parts.append(watched([text], chain))
             except ConfigError as error:
                 raise ConfigError(f"{path}:{number}: {error}") from error
-    return tuple(scripts)
+    return Watch.joined(parts)
 
 
 def _lines(path: Path) -> list[str]:

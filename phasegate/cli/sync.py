@@ -29,7 +29,11 @@ def sync(
     datadir: options.Datadir = None,
     watch: Annotated[
         list[str] | None,
-        typer.Option(metavar="ADDRESS_OR_SCRIPT_HEX", help="Watch this too, now and in later runs (may be repeated)."),
+        typer.Option(
+            metavar="ITEM",
+            help="Watch this too, now and in later runs (may be repeated): an address, script hex, an output descriptor, "
+            "or an extended public key. ITEM:gap=N sets the gap limit of the latter two, 20 if nothing is said.",
+        ),
     ] = None,
     watch_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The same from a file, one a line; # begins a comment.")
@@ -128,7 +132,7 @@ def sync(
             memory_limit=None if memory_limit is None else memory_limit << 20,
             strategy=strategy.value,
         )
-        raise typer.Exit(run(_with_scripts(config, watch_file), _terms(once, give_up, linger), as_json))
+        raise typer.Exit(run(_with_watched(config, watch_file), _terms(once, give_up, linger), as_json))
 
 
 def _terms(once: bool, give_up: float | None, linger: float) -> Terms:
@@ -138,9 +142,11 @@ def _terms(once: bool, give_up: float | None, linger: float) -> Terms:
     return Terms(once, patience, options.seconds("--linger", linger))
 
 
-def _with_scripts(config: Config, watch_file: Path | None) -> Config:
+def _with_watched(config: Config, watch_file: Path | None) -> Config:
     options.refuse_without_sources(config)
     if watch_file is None:
         return config
-    scripts = options.scripts_in(watch_file, config.network)
-    return attrs.evolve(config, watch=tuple(dict.fromkeys(config.watch + scripts)))
+    from phasegate.engine.watching import Watch, configured
+
+    watch = Watch.joined([configured(config), options.watch_in(watch_file, config.network)])
+    return attrs.evolve(config, watch=watch.scripts, key_chains=watch.chains)

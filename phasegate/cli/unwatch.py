@@ -1,4 +1,4 @@
-"""`phasegate unwatch`: forget watched scripts."""
+"""`phasegate unwatch`: forget watched scripts and key chains."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from phasegate.cli.refusal import refusals
 from phasegate.engine.errors import ConfigError
 
 if TYPE_CHECKING:
+    from phasegate.consensus.watch_texts import Watch
     from phasegate.store import Store
 
 
 def unwatch(
     items: Annotated[
-        list[str], typer.Argument(metavar="ADDRESS_OR_SCRIPT_HEX...", help="What is not to be watched any more.")
+        list[str], typer.Argument(metavar="ITEM...", help="What is not to be watched any more, as sync --watch takes it.")
     ],
     network: options.StoredNetworkName = None,
     datadir: options.Datadir = None,
@@ -27,10 +28,10 @@ def unwatch(
     with refusals("unwatch"):
         config = options.stored_config(network, datadir, activation, devnet_name)
 
-        from phasegate.engine.config import watch_script
+        from phasegate.engine.config import watched
         from phasegate.store import Store
 
-        wanted = {watch_script(item, config.network): item for item in items}
+        wanted = {item: watched([item], config.network) for item in dict.fromkeys(items)}
         store = Store.open(config.datadir, config.network)
         try:
             _remove(store, wanted)
@@ -39,10 +40,17 @@ def unwatch(
     typer.echo(f"{len(wanted)} removed")
 
 
-def _remove(store: Store, wanted: dict[bytes, str]) -> None:
-    from phasegate.store import RemoveWatch
+def _remove(store: Store, wanted: dict[str, Watch]) -> None:
+    from phasegate.engine.watching import Watch, to_remove
 
-    watched = {item.script for item in store.watch_items()}
-    if strangers := [text for script, text in wanted.items() if script not in watched]:
-        raise ConfigError(f"not watched: {', '.join(strangers)}; nothing was removed")
-    store.commit([RemoveWatch(tuple(wanted))])
+    own, chains = store.watched_alone(), {chain.descriptor for chain in store.key_chains()}
+    strangers = [
+        item
+        for item, watch in wanted.items()
+        if not (own.issuperset(watch.scripts) and chains.issuperset(str(chain.descriptor) for chain in watch.chains))
+    ]
+    if strangers:
+        derived = {script for script in store.balances() if script not in own}
+        why = "not watched" if derived.isdisjoint(wanted[strangers[0]].scripts) else "watched for a descriptor alone"
+        raise ConfigError(f"{why}: {', '.join(strangers)}; nothing was removed")
+    store.commit(to_remove(Watch.joined(wanted.values())))

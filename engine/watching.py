@@ -1,0 +1,88 @@
+"""What a client is asked to watch, on its way to the store: by the configuration, and while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from phasegate.consensus.params import Network
+from phasegate.consensus.watch_texts import Watch, parse_watch
+from phasegate.engine.broadcasts import Broadcasts
+from phasegate.engine.config import Config
+from phasegate.engine.errors import ConfigError
+from phasegate.engine.interpreter import Interpreter
+from phasegate.engine.seams import Writer
+from phasegate.store import AddKeyChains, AddWatch, Change, RemoveKeyChains, RemoveWatch
+
+
+def asked(items: Iterable[bytes | str], network: Network) -> Watch:
+    """What `items` ask for: scriptPubKeys as raw bytes, or what `Config.create` takes as `watch`.
+
+    Raises:
+        ConfigError: one of them is wrong; the message says which and why.
+    """
+    if isinstance(items, str | bytes):
+        raise ConfigError("what is to be watched is one item: give a tuple of items")
+    try:
+        return Watch.joined(
+            [Watch((item,)) if isinstance(item, bytes) else parse_watch(item, network) for item in items]
+        )
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def configured(config: Config) -> Watch:
+    """What the configuration asks for."""
+    return Watch(config.watch, config.key_chains)
+
+
+def to_add(watch: Watch) -> list[Change]:
+    """What has it watched; nothing if nothing is asked for."""
+    scripts = AddWatch(tuple([(script, "") for script in watch.scripts]))
+    chains = AddKeyChains(tuple([(str(chain.descriptor), chain.gap) for chain in watch.chains]))
+    return [*[scripts] * bool(watch.scripts), *[chains] * bool(watch.chains)]
+
+
+def to_remove(watch: Watch) -> list[Change]:
+    """What has it forgotten."""
+    chains = RemoveKeyChains(tuple([str(chain.descriptor) for chain in watch.chains]))
+    return [RemoveWatch(watch.scripts), *[chains] * bool(watch.chains)]
+
+
+class Watching:
+    """The half of a client that is told what to watch."""
+
+    config: Config
+    broadcasting: Broadcasts
+    _writer: Writer
+    _interpreter: Interpreter[Any]
+
+    async def watch(self, items: Iterable[bytes | str]) -> None:
+        """Watch more, from the next step on; stored filters are matched for it in the walk that follows.
+
+        Args:
+            items: scriptPubKeys as raw bytes; addresses, script hex, output descriptors and extended public keys as
+                texts. A descriptor with a `*` and an extended key are watched as far as their gap limit says
+                (`ITEM:gap=N`, 20 if it is not said), and further whenever they are used.
+
+        Raises:
+            ConfigError: an item is wrong; nothing was added.
+            StoreError: they could not be stored.
+            trio.BrokenResourceError: the client has ended.
+        """
+        await self._writer.commit(to_add(asked(items, self.config.network)))
+        await self._interpreter.post("rewalk", "watch items added")
+
+    async def unwatch(self, items: Iterable[bytes | str]) -> None:
+        """Forget what `watch` takes, and the coins and transactions that concern nothing else that is watched.
+
+        A script that a watched descriptor or extended key stands for as well stays watched for that.
+
+        Raises:
+            ConfigError: an item is wrong; nothing was removed.
+            StoreError: the change could not be stored.
+            trio.BrokenResourceError: the client has ended.
+        """
+        await self._writer.commit(to_remove(asked(items, self.config.network)))
+        self.broadcasting.search_again()
+        await self._interpreter.post("rewalk", "watch items removed")
