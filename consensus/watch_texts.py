@@ -4,6 +4,8 @@ An address, script hex and a descriptor without a `*` are scripts. A descriptor 
 an index, of which as many are watched as are wanted. An extended public key is two of these, the addresses that are
 given away and those that change goes to, as in an account of BIP44: `pkh(KEY/0/*)` and `pkh(KEY/1/*)`.
 
+An outpoint is watched by its script, for that is what filters hold: `TXID:N:SCRIPT`, the script as hex or as an address.
+
 A chain is watched as far as its gap limit says: so many unused scripts above the highest used one, at least.
 `ITEM:gap=N` sets it.
 """
@@ -19,11 +21,13 @@ from phasegate.consensus.addresses import parse_watch_item
 from phasegate.consensus.bip32 import LENGTHS, ExtendedKey
 from phasegate.consensus.descriptors import Descriptor, parse_descriptors
 from phasegate.consensus.params import Network
+from phasegate.consensus.primitives import OutPoint
 
 GAP = 20
 """Unused scripts that are watched above the highest used one [BIP44]."""
 MOST_GAP = 1000
 _GAP_FORM = re.compile(r"(.*):gap=([0-9]{1,6})\Z", re.DOTALL)
+_OUTPOINT_FORM = re.compile(r"([0-9a-fA-F]{64}):([0-9]{1,10})(?::(.*))?\Z", re.DOTALL)
 _EXTENDED_FORM = re.compile(r"[1-9A-HJ-NP-Za-km-z]+\Z")
 
 
@@ -55,8 +59,8 @@ def parse_watch(text: str, network: Network) -> Watch:
     """What `text` asks to have watched.
 
     Args:
-        text: an address of `network`, script hex, a descriptor or an extended public key; the last two may be followed
-            by `:gap=N` if they stand for many scripts.
+        text: an address of `network`, script hex, an outpoint with its script, a descriptor or an extended public key;
+            the last two may be followed by `:gap=N` if they stand for many scripts.
         network: whose addresses and keys are meant.
 
     Raises:
@@ -74,12 +78,33 @@ def parse_watch(text: str, network: Network) -> Watch:
 def _parse(item: str, gap: int, network: Network) -> Watch:
     if not 1 <= gap <= MOST_GAP:
         raise ValueError(f"a gap limit of {gap} is none of 1..{MOST_GAP}")
+    if found := _OUTPOINT_FORM.match(item):
+        return _spent(*found.groups(), network)
     if "(" in item:
         return _described(parse_descriptors(item, network), gap)
     if len(item) in LENGTHS and _EXTENDED_FORM.match(item):
         key = ExtendedKey.parse(item, network).text(mainnet=network.name == "mainnet")
         return _described(parse_descriptors(f"pkh({key}/<0;1>/*)", network), gap)
     return Watch((parse_watch_item(item, network),))
+
+
+def _spent(txid: str, index: str, script: str | None, network: Network) -> Watch:
+    if script is None:
+        raise ValueError(f"outpoint {txid}:{index} is watched by its script: give {txid[:8]}...:{index}:SCRIPT")
+    parse_outpoint(f"{txid}:{index}")
+    return Watch((parse_watch_item(script, network),))
+
+
+def parse_outpoint(text: str) -> OutPoint:
+    """The output that `text`, `TXID:N`, names; txids are written in reversed hex.
+
+    Raises:
+        ValueError: it names none.
+    """
+    txid, _, index = text.partition(":")
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", txid) or not re.fullmatch(r"[0-9]{1,10}", index) or int(index) >= 1 << 32:
+        raise ValueError(f"{text[:80]!r} is no outpoint, TXID:N")
+    return OutPoint(bytes.fromhex(txid)[::-1], int(index))
 
 
 def _described(descriptors: Iterable[Descriptor], gap: int) -> Watch:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from phasegate.consensus.params import Network
-from phasegate.consensus.watch_texts import Watch, parse_watch
+from phasegate.consensus.watch_texts import Watch, parse_outpoint, parse_watch
 from phasegate.engine.broadcasts import Broadcasts
 from phasegate.engine.config import Config
 from phasegate.engine.errors import ConfigError
 from phasegate.engine.interpreter import Interpreter
 from phasegate.engine.seams import Writer
-from phasegate.store import AddKeyChains, AddWatch, Change, RemoveKeyChains, RemoveWatch
+from phasegate.store import AddKeyChains, AddWatch, Change, RemoveKeyChains, RemoveWatch, StoredCoin
 
 
 def asked(items: Iterable[bytes | str], network: Network) -> Watch:
@@ -61,8 +62,8 @@ class Watching:
         """Watch more, from the next step on; stored filters are matched for it in the walk that follows.
 
         Args:
-            items: scriptPubKeys as raw bytes; addresses, script hex, output descriptors and extended public keys as
-                texts. A descriptor with a `*` and an extended key are watched as far as their gap limit says
+            items: scriptPubKeys as raw bytes; addresses, script hex, output descriptors, extended public keys and
+                outpoints as texts. An outpoint is `TXID:N:SCRIPT`, or `TXID:N` if it is a known coin. A descriptor with a `*` and an extended key are watched as far as their gap limit says
                 (`ITEM:gap=N`, 20 if it is not said), and further whenever they are used.
 
         Raises:
@@ -70,7 +71,7 @@ class Watching:
             StoreError: they could not be stored.
             trio.BrokenResourceError: the client has ended.
         """
-        await self._writer.commit(to_add(asked(items, self.config.network)))
+        await self._writer.commit(to_add(asked(self._named(items), self.config.network)))
         await self._interpreter.post("rewalk", "watch items added")
 
     async def unwatch(self, items: Iterable[bytes | str]) -> None:
@@ -83,6 +84,33 @@ class Watching:
             StoreError: the change could not be stored.
             trio.BrokenResourceError: the client has ended.
         """
-        await self._writer.commit(to_remove(asked(items, self.config.network)))
+        await self._writer.commit(to_remove(asked(self._named(items), self.config.network)))
         self.broadcasting.search_again()
         await self._interpreter.post("rewalk", "watch items removed")
+
+    def coin(self, outpoint: str) -> StoredCoin | None:
+        """What is known of an output, spent or not; None if it is no coin of a watched script, as far as was found.
+
+        Args:
+            outpoint: `TXID:N`, the txid in reversed hex, as people write it.
+
+        Raises:
+            ConfigError: it is none.
+            StoreError: the client has ended and its store is closed, or it cannot be read.
+        """
+        try:
+            return self._writer.store.coin_at(parse_outpoint(outpoint))
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+
+    def _named(self, items: Iterable[bytes | str]) -> Iterable[bytes | str]:
+        """`items`, with the script of each outpoint that is a known coin instead of its name."""
+        if isinstance(items, str | bytes):
+            return items
+        return [self._script(item) or item if isinstance(item, str) else item for item in items]
+
+    def _script(self, item: str) -> bytes | None:
+        with suppress(ConfigError):
+            coin = self.coin(item.strip())
+            return None if coin is None else coin.script
+        return None

@@ -38,6 +38,7 @@ from phasegate.store.journal import JournalRow
 from phasegate.store.key_chain_changes import AddKeyChains, RemoveKeyChains
 from phasegate.store.key_chains import StoredKeyChain
 from phasegate.store.marks import Watermarks
+from phasegate.store.outpoints import StoredCoin
 from phasegate.store.packed import PackedFilters
 from phasegate.store.peer_changes import (
     BroadcastRow,
@@ -110,6 +111,7 @@ __all__ = [
     "StoreLocked",
     "StoreMismatch",
     "StoredChainLock",
+    "StoredCoin",
     "StoredInstantLock",
     "StoredKeyChain",
     "StoredQuorum",

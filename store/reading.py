@@ -23,6 +23,7 @@ from phasegate.store import (
     journal,
     key_chains,
     masternodes,
+    outpoints,
     peers,
     quorums,
     repair,
@@ -216,6 +217,11 @@ class Reading:
         """The unspent coins of watched scripts."""
         with self._database.snapshot() as rows:
             return wallet.coins(rows)
+
+    def coin_at(self, outpoint: OutPoint) -> outpoints.StoredCoin | None:
+        """The coin at `outpoint`, spent or not; None if it is no coin of a watched script, as far as was found."""
+        with self._database.snapshot() as rows:
+            return outpoints.coin_at(rows, outpoint)
 
     def transactions(self, after: int = 0) -> list[wallet.StoredTransaction]:
         """The found transactions with a row id above `after`, in the chain's order."""

@@ -6,10 +6,11 @@ import pytest
 
 from phasegate.consensus.addresses import address_of
 from phasegate.consensus.params import MAINNET, SIMNET
-from phasegate.consensus.watch_texts import GAP, KeyChain, Watch, parse_watch
+from phasegate.consensus.primitives import OutPoint
+from phasegate.consensus.watch_texts import GAP, KeyChain, Watch, parse_outpoint, parse_watch
 from tests.paid_key_chains import MASTER, account_text, descriptor, script
 
-XPUB = account_text(0)
+XPUB, TXID = account_text(0), "ab" + "01" * 31
 CHAINS = descriptor(0, 0), descriptor(0, 1)
 
 
@@ -34,6 +35,19 @@ def test_addresses_and_hex_are_scripts_as_ever() -> None:
     assert parse_watch(str(address_of(wanted, SIMNET)), SIMNET) == parse_watch(wanted.hex(), SIMNET) == Watch((wanted,))
 
 
+def test_an_outpoint_is_watched_by_its_script() -> None:
+    wanted = script(0, 0, 1)
+    for told in (wanted.hex(), address_of(wanted, SIMNET)):
+        assert parse_watch(f"{TXID}:4294967295:{told}", SIMNET) == Watch((wanted,))
+    assert parse_outpoint(f"{TXID}:7") == OutPoint(bytes.fromhex(TXID)[::-1], 7)
+
+
+@pytest.mark.parametrize("text", ["", "aa:0", f"{TXID}", f"{TXID}:", f"{TXID}:-1", f"{TXID}:4294967296", f"{TXID}:1:51"])
+def test_what_is_no_outpoint_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is no outpoint, TXID:N"):
+        parse_outpoint(text)
+
+
 def test_joined_items_stand_once_and_the_last_gap_limit_holds() -> None:
     joined = Watch.joined([chains(5), Watch((b"1", b"2")), chains(9), Watch((b"2", b"3"))])
     assert joined == Watch((b"1", b"2", b"3"), chains(9).chains)
@@ -47,6 +61,9 @@ def test_joined_items_stand_once_and_the_last_gap_limit_holds() -> None:
         (f"{XPUB}:gap=x", "neither an address nor script hex, descriptor or extended public key"),
         ("51:gap=5", "a gap limit is for descriptors with a"),
         ("raw(51):gap=5", "a gap limit is for descriptors with a"),
+        (f"{TXID}:0", f"outpoint {TXID}:0 is watched by its script: give ab010101...:0:SCRIPT"),
+        (f"{TXID}:4294967296:51", "is no outpoint, TXID:N"),
+        (f"{TXID}:0:x", "'x' is neither an address nor script hex"),
         (MASTER, "is of another network, not simnet"),
         (XPUB[:-1] + ("2" if XPUB[-1] != "2" else "3"), "bad checksum"),
         (f"{XPUB}/0/*", "neither an address nor script hex, descriptor or extended public key"),

@@ -62,3 +62,30 @@ async def test_a_wrong_item_changes_nothing_in_a_running_client(
                 await tell([small_chain().watch[0], "nonsense"])
         await run.settled()
         assert (run.client.state, run.client.store.digest()) == ("synced", before)
+
+
+@pytest.mark.trio
+async def test_a_known_coin_is_watched_by_its_outpoint_alone(
+    world: World, running: Start, autojump_clock: MockClock
+) -> None:
+    """Its script is asked for by itself from then on; an unknown one is refused, and so is what is no outpoint."""
+    world.add(small_chain(), 1)
+    config = world.config(1, watch=small_chain().watch, masternodes=False)
+    async with running(config) as run:
+        await run.until("synced")
+        store = run.client.store
+        coins = store.coins()
+        point, coin = next(iter(coins.items()))
+        named = f"{point.txid[::-1].hex()}:{point.index}"
+        found = run.client.coin(named)
+        assert found is not None
+        assert (found.script, found.value, found.height, found.spent_by) == (coin.script, coin.value, coin.height, None)
+        await run.client.watch([named])
+        await run.client.unwatch([named])
+        assert coin.script not in {item.script for item in store.watch_items()}
+        assert run.client.coin(named) is None
+        for outpoint, why in ((named, "is watched by its script"), ("x:1", "neither an address")):
+            with pytest.raises(ConfigError, match=why):
+                await run.client.watch([outpoint])
+        with pytest.raises(ConfigError, match="is no outpoint, TXID:N"):
+            run.client.coin("x")
