@@ -1,4 +1,4 @@
-"""Output descriptors [BIP380, 381, 383, 384, 385], as far as they make sense on Dash: no segregated witness, no taproot.
+"""Output descriptors [BIP380, 381, 383, 384, 385], as far as they make sense on Dash, which has no segregated witness.
 
 A descriptor says which scripts somebody wants to see: `pkh(KEY)`, `sh(multi(2,KEY,KEY))`, `addr(ADDRESS)`. With a `*`
 at the end of a key it stands for a script an index, or, if it is a `combo`, for two. Everything that Dash has not is
@@ -29,7 +29,7 @@ _BARE_KEYS, _SHARED_KEYS, _LONGEST_REDEEM = 3, 16, 520
 _MOST_SPREAD = 16
 _NOT_ON_DASH = ("wpkh", "wsh", "tr", "rawtr", "musig", "multi_a", "sortedmulti_a", "sp", "rawnode")
 _KNOWN = ("pk", "pkh", "combo", "multi", "sortedmulti", "sh", "addr", "raw")
-_CALL = re.compile(r"([a-z_]+)\((.*)\)\Z", re.DOTALL)
+_CALL = re.compile(r"([a-z0-9_]+)\((.*)\)\Z", re.DOTALL)
 _SPREAD = re.compile(r"/<([0-9]+(?:;[0-9]+)+)>")
 
 

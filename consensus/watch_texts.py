@@ -4,7 +4,7 @@ An address, script hex and a descriptor without a `*` are scripts. A descriptor 
 an index, of which as many are watched as are wanted. An extended public key is two of these, the addresses that are
 given away and those that change goes to, as in an account of BIP44: `pkh(KEY/0/*)` and `pkh(KEY/1/*)`.
 
-An outpoint is watched by its script, for that is what filters hold: `TXID:N:SCRIPT`, the script as hex or as an address.
+An outpoint is watched by its script, for that is what filters hold: `TXID:N:SCRIPT`, the script as hex or an address.
 
 A chain is watched as far as its gap limit says: so many unused scripts above the highest used one, at least.
 `ITEM:gap=N` sets it.

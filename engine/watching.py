@@ -63,8 +63,9 @@ class Watching:
 
         Args:
             items: scriptPubKeys as raw bytes; addresses, script hex, output descriptors, extended public keys and
-                outpoints as texts. An outpoint is `TXID:N:SCRIPT`, or `TXID:N` if it is a known coin. A descriptor with a `*` and an extended key are watched as far as their gap limit says
-                (`ITEM:gap=N`, 20 if it is not said), and further whenever they are used.
+                outpoints as texts. An outpoint is `TXID:N:SCRIPT`, or `TXID:N` if it is a known coin. A descriptor
+                with a `*` and an extended key are watched as far as their gap limit says (`ITEM:gap=N`, 20 if it is
+                not said), and further whenever they are used.
 
         Raises:
             ConfigError: an item is wrong; nothing was added.

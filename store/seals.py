@@ -185,7 +185,8 @@ def mend(rows: Session, chain: ChainMarks) -> None:
         StoreCorrupt: it is not known any more what was watched.
     """
     for seal in _broken(rows, _ASKED):
-        raise StoreCorrupt(f"the {seal.what} are damaged, which only their owner knows (table {seal.table})", seal.table)
+        only = "which only their owner knows"
+        raise StoreCorrupt(f"the {seal.what} are damaged, {only} (table {seal.table})", seal.table)
     if any(_broken(rows, _FOUND)):
         wallet.start_again(rows, chain)
     renew(rows)

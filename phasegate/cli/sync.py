@@ -31,8 +31,8 @@ def sync(
         list[str] | None,
         typer.Option(
             metavar="ITEM",
-            help="Watch this too, now and in later runs (may be repeated): an address, script hex, an output descriptor, "
-            "or an extended public key. ITEM:gap=N sets the gap limit of the latter two, 20 if nothing is said.",
+            help="Watch this too, now and in later runs (may be repeated): an address, script hex, an output "
+            "descriptor, or an extended public key. ITEM:gap=N sets the gap limit of the latter two. Default 20.",
         ),
     ] = None,
     watch_file: Annotated[

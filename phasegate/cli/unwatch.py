@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def unwatch(
     items: Annotated[
-        list[str], typer.Argument(metavar="ITEM...", help="What is not to be watched any more, as sync --watch takes it.")
+        list[str], typer.Argument(metavar="ITEM...", help="What is not to be watched any more, as for sync --watch.")
     ],
     network: options.StoredNetworkName = None,
     datadir: options.Datadir = None,

@@ -32,7 +32,8 @@ def test_a_descriptor_with_a_star_is_a_chain_and_one_without_is_its_scripts() ->
 
 def test_addresses_and_hex_are_scripts_as_ever() -> None:
     wanted = script(0, 0, 1)
-    assert parse_watch(str(address_of(wanted, SIMNET)), SIMNET) == parse_watch(wanted.hex(), SIMNET) == Watch((wanted,))
+    for told in (str(address_of(wanted, SIMNET)), wanted.hex()):
+        assert parse_watch(told, SIMNET) == Watch((wanted,))
 
 
 def test_an_outpoint_is_watched_by_its_script() -> None:
@@ -42,7 +43,7 @@ def test_an_outpoint_is_watched_by_its_script() -> None:
     assert parse_outpoint(f"{TXID}:7") == OutPoint(bytes.fromhex(TXID)[::-1], 7)
 
 
-@pytest.mark.parametrize("text", ["", "aa:0", f"{TXID}", f"{TXID}:", f"{TXID}:-1", f"{TXID}:4294967296", f"{TXID}:1:51"])
+@pytest.mark.parametrize("text", ["", "aa:0", TXID, *[f"{TXID}:{index}" for index in ("", "-1", "4294967296", "1:51")]])
 def test_what_is_no_outpoint_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no outpoint, TXID:N"):
         parse_outpoint(text)

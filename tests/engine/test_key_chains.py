@@ -170,7 +170,7 @@ async def test_unwatching_the_key_forgets_it_all(world: World, running: Start, a
 async def test_what_waits_is_dropped_when_it_was_searched_for_too_little(
     world: World, running: Start, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Beside each other: the phase of the filters may have marked a block again that is recorded with less after that."""
+    """The phase of the filters, beside it, may have marked a block again that was searched for less."""
     kept = list[bool]()
     real = blocks.Records.write
 

@@ -182,9 +182,8 @@ _fresh: dict[tuple[bytes, str], Found] = {}
 
 async def as_fresh(run: Run, world: World, asked: Asked) -> None:
     """What `run` found is what a client finds that is told from the start what is asked for."""
-    told = attrs.evolve(
-        run.client.config, watch=tuple(sorted(asked.scripts)), key_chains=tuple(c for _, c in sorted(asked.chains.items()))
-    )
+    chosen = tuple([chain for _, chain in sorted(asked.chains.items())])
+    told = attrs.evolve(run.client.config, watch=tuple(sorted(asked.scripts)), key_chains=chosen)
     key = world.nodes[1].chain.tip_hash, repr((told.watch, [(d, c.gap) for d, c in sorted(asked.chains.items())]))
     if key not in _fresh:
         async with runner(world)(attrs.evolve(told, datadir=world.directory / "fresh")) as fresh:
