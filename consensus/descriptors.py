@@ -73,7 +73,7 @@ def parse_descriptors(text: str, network: Network | None) -> tuple[Descriptor, .
 
     Args:
         text: with its checksum or without.
-        network: whose keys and addresses are meant; None: any network's keys, and no address.
+        network: whose keys and addresses are meant; None: any network's keys, and no scripts without keys.
 
     Raises:
         ValueError: one clear line that says why not; it never repeats what may be a private key.
@@ -91,7 +91,16 @@ def _spread(text: str) -> list[str]:
     counts = {len(choice) for choice in choices}
     if len(counts) > 1 or len(choices[0]) > _MOST_SPREAD or any(len(set(c)) < len(c) for c in choices):
         raise ValueError("<...;...> in a descriptor takes two or more different steps, in every key as many")
-    return [_SPREAD.sub(lambda found, at=at: "/" + found[1].split(";")[at], text) for at in range(len(choices[0]))]
+    return [_chosen(text, at) for at in range(len(choices[0]))]
+
+
+def _chosen(text: str, at: int) -> str:
+    """`text` with the step at that place of each choice."""
+
+    def step(found: re.Match[str]) -> str:
+        return f"/{found[1].split(';')[at]}"
+
+    return _SPREAD.sub(step, text)
 
 
 def _expression(text: str, network: Network | None, inside: str) -> Expression:
@@ -119,12 +128,10 @@ def _fixed(name: str, inner: str, network: Network | None) -> Expression:
     is_hex = re.fullmatch(r"(?:[0-9a-fA-F]{2})+", inner) is not None
     if is_hex != (name == "raw"):
         raise ValueError(f"{name}() takes {'script hex' if name == 'raw' else 'an address'}")
-    if network is None and not is_hex:
-        raise ValueError("addr() needs a network")
-    assert network is not None or is_hex  # noqa: S101 - refused above
+    if network is None:
+        raise ValueError(f"{name}() needs a network")
     script = parse_watch_item(inner, network)
-    shown = inner if network is None else address_of(script, network) or inner
-    return _Fixed(name, script, script.hex() if is_hex else shown)
+    return _Fixed(name, script, script.hex() if is_hex else address_of(script, network) or inner)
 
 
 def _several(name: str, inner: str, network: Network | None, inside: str) -> Expression:

@@ -79,7 +79,7 @@ def _parse(item: str, gap: int, network: Network) -> Watch:
     if not 1 <= gap <= MOST_GAP:
         raise ValueError(f"a gap limit of {gap} is none of 1..{MOST_GAP}")
     if found := _OUTPOINT_FORM.match(item):
-        return _spent(*found.groups(), network)
+        return _spent(found[1], found[2], found[3], network)
     if "(" in item:
         return _described(parse_descriptors(item, network), gap)
     if len(item) in LENGTHS and _EXTENDED_FORM.match(item):

@@ -22,7 +22,7 @@ from phasegate.engine.events import Event, Transition
 from phasegate.engine.facts import Facts, FactsModel
 from phasegate.engine.interpreter import Bindings, Post, Step, activity
 from phasegate.engine.journal import Journal
-from phasegate.engine.phases.blocks import download_blocks
+from phasegate.engine.phases.blocks import download_blocks, searchable
 from phasegate.engine.phases.filter_claims import is_open
 from phasegate.engine.phases.filter_headers import download_filter_headers
 from phasegate.engine.phases.filters import download_filters
@@ -217,6 +217,8 @@ class SyncBindings(Bindings):
 
     @activity(then="advance")
     async def download_blocks(self) -> None:
+        if self._interleaved:
+            await self._until(lambda _: searchable(self._work))
         await self._beside("blocks", download_blocks)
 
     async def _beside(self, phase: str, download: Callable[[Work], Awaitable[None]]) -> None:

@@ -100,9 +100,13 @@ def extend(rows: Session, chain: ChainMarks) -> None:
 
 def _is_used(rows: Session, stored: StoredKeyChain) -> bool:
     """Whether one of the scripts that have to be unused is not."""
-    newest = range(max(0, stored.derived - stored.gap), stored.derived)
-    scripts = [script for index in newest for script in _scripts(stored.descriptor, index)]
-    return any(rows.run("SELECT 1 FROM coins WHERE script = ? LIMIT 1", (script,)) for script in scripts)
+    return any(rows.run("SELECT 1 FROM coins WHERE script = ? LIMIT 1", (script,)) for script in _newest(stored))
+
+
+def _newest(stored: StoredKeyChain) -> list[bytes]:
+    """The scripts that have to be unused."""
+    indexes = range(max(0, stored.derived - stored.gap), stored.derived)
+    return [script for index in indexes for script in _scripts(stored.descriptor, index)]
 
 
 def _grow(rows: Session, chain: ChainMarks, stored: StoredKeyChain, length: int) -> StoredKeyChain:

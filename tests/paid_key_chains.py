@@ -61,7 +61,7 @@ def begin(places: Sequence[Place], seed: int, *, locks: bool = False) -> Generat
 
 def extend_busily(chain: GeneratedChain, blocks: int) -> GeneratedChain:
     """Mine `blocks` more of many payments each; `chain` itself."""
-    often = tuple([attrs.evolve(h, first=h.first // 5, period=max(1, h.period // 12)) for h in payments.HAPPENINGS])
+    often = tuple([attrs.evolve(h, first=2 + h.first // 5, period=max(1, h.period // 12)) for h in payments.HAPPENINGS])
     with patch.object(payments, "HAPPENINGS", often):
         chain.extend(blocks)
     return chain

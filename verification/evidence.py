@@ -10,7 +10,8 @@ A journal keeps heights and counts beside each answer. This table says what they
   it has no list at all.
 - Within a walk the target does not move: its headers are chosen in `headers`, nothing that is stored above them goes
   before the next walk. Filter headers that peers contradict are dropped in `cfheaders`, with the filters that hang on
-  them. How far items are matched falls whenever one more is watched.
+  them. How far items are matched falls whenever one more is watched; filters that were let go are then wanted again,
+  which `blocks` may bring about by deriving scripts.
 """
 
 from __future__ import annotations
@@ -167,7 +168,7 @@ WATERMARKS: Mapping[str, frozenset[str]] = {
     "tip": frozenset({"headers"}),
     "masternodes": frozenset({"headers"}),
     "filter_headers": frozenset({"headers", "cfheaders"}),
-    "filters": frozenset({"headers", "cfheaders"}),
+    "filters": frozenset({"headers", "cfheaders", "blocks"}),
 }
 """Watermarks that do not shrink within a walk, and the phases in which they may."""
 

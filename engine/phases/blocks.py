@@ -58,14 +58,25 @@ async def download_blocks(work: Work) -> None:
         await _download_pending(work)
 
 
+def searchable(work: Work) -> bool:
+    """Whether no match can be found any more below the first block that is pending; also if none is.
+
+    Filters that were given up leave blocks pending that matched in them. Between these others may match by and by, and
+    a coin has to be known before the block that spends it is searched.
+    """
+    first = work.store.pending(1)
+    return not first or first[0] <= work.writer.marks.matched
+
+
 async def _download_pending(work: Work) -> None:
-    if not work.writer.marks.pending_blocks:
+    matched = work.writer.marks.matched
+    heights = [height for height in work.store.pending(PENDING_PAGE) if height <= matched]
+    if not heights:
         return
     per_peer = work.limits.in_flight["blocks"]
     with work.desk("blocks") as desk:
         watched = await work.seams.compute(_Watched.of, work.store)
         download = _Download(work, desk, watched)
-        heights = work.store.pending(PENDING_PAGE)
         size = work.limits.batch["blocks"]
         jobs = [tuple(heights[i : i + size]) for i in range(0, len(heights), size)]
         fetch, apply = download.fetch, download.apply

@@ -79,6 +79,7 @@ class _Rescan:
         self._work = work
         self._scripts = scripts
         self._elements = Elements.of(scripts)
+        self._under_way = deque[_Window]()
         self._unwritten: list[_Window] = []
 
     async def run(self, windows: Iterable[Span]) -> None:
@@ -89,17 +90,16 @@ class _Rescan:
                     await self._match_all(windows, nursery)
                 finally:
                     with trio.CancelScope(shield=True):
-                        await self._write()
+                        await self._write_what_is_done()
 
     async def _match_all(self, windows: Iterable[Span], nursery: trio.Nursery) -> None:
-        under_way = deque[_Window]()
         for span in windows:
-            under_way.append(_Window(span))
-            nursery.start_soon(self._match, under_way[-1])
-            if len(under_way) > PROCESSORS:
-                await self._take(under_way.popleft())
-        while under_way:
-            await self._take(under_way.popleft())
+            self._under_way.append(_Window(span))
+            nursery.start_soon(self._match, self._under_way[-1])
+            if len(self._under_way) > PROCESSORS:
+                await self._take()
+        while self._under_way:
+            await self._take()
 
     async def _match(self, window: _Window) -> None:
         disputed = self._work.writer.marks.disputed is not None
@@ -107,9 +107,16 @@ class _Rescan:
         window.found = await self._work.seams.compute(_find_stored, *args)
         window.done.set()
 
-    async def _take(self, window: _Window) -> None:
-        """Once `window` is matched, have it written, with those before it or later."""
-        await window.done.wait()
+    async def _write_what_is_done(self) -> None:
+        """At the end, also one before its time: what was matched is not matched again."""
+        while self._under_way and self._under_way[0].done.is_set():
+            await self._take()
+        await self._write()
+
+    async def _take(self) -> None:
+        """Once the first window is matched, have it written, with those before it or later."""
+        await self._under_way[0].done.wait()
+        window = self._under_way.popleft()
         if window.found is None:  # neither do those behind it fit any more
             await self._write()
             return

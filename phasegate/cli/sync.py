@@ -146,7 +146,8 @@ def _with_watched(config: Config, watch_file: Path | None) -> Config:
     options.refuse_without_sources(config)
     if watch_file is None:
         return config
-    from phasegate.engine.watching import Watch, configured
+    from phasegate.consensus.watch_texts import Watch
+    from phasegate.engine.watching import configured
 
     watch = Watch.joined([configured(config), options.watch_in(watch_file, config.network)])
     return attrs.evolve(config, watch=watch.scripts, key_chains=watch.chains)

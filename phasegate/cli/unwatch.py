@@ -41,7 +41,8 @@ def unwatch(
 
 
 def _remove(store: Store, wanted: dict[str, Watch]) -> None:
-    from phasegate.engine.watching import Watch, to_remove
+    from phasegate.consensus.watch_texts import Watch
+    from phasegate.engine.watching import to_remove
 
     own, chains = store.watched_alone(), {chain.descriptor for chain in store.key_chains()}
     strangers = [

@@ -15,7 +15,7 @@ from phasegate.consensus.blocks import BlockFindings
 from phasegate.consensus.raw_blocks import RawBlock
 from phasegate.engine.errors import Failure, FailureKind
 from phasegate.engine.phases.block_names import CLOSE, Names
-from phasegate.engine.phases.block_records import A_MOMENT, ENOUGH, MOST, Records, Searched, recorded
+from phasegate.engine.phases.block_records import A_MOMENT, ENOUGH, MOST, Outgrown, Records, Searched, recorded
 from phasegate.engine.work import Work
 from phasegate.store import Change, ForgetBroadcast, RecordBlock, Store, StoreFailed
 
@@ -222,3 +222,16 @@ async def test_a_block_whose_header_is_not_among_them_is_hashed() -> None:
     apart = names.of([1, CLOSE + 1])
     assert apart.hashes == [n.to_bytes(32, "little") for n in (1, CLOSE + 1)]
     assert apart.name(RawBlock(header(1))) == RawBlock(header(1)).hash
+
+
+async def test_what_was_searched_for_too_little_is_not_written(autojump_clock: MockClock) -> None:
+    """Its blocks are pending still; what was written before stands, and whoever records is told."""
+    writing, outgrown = Writing(), False
+    records = Records(cast("Work", _Bench(writing, writing)), lambda: outgrown)
+    await records.put(found(1, 2))
+    await records.write()
+    await records.put(found(3))
+    outgrown = True
+    with pytest.raises(Outgrown):
+        await records.run()
+    assert writing.heights == [[1, 2]]

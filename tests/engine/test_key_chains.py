@@ -11,7 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from phasegate.consensus.watch_texts import parse_watch
-from phasegate.engine.phases import blocks, filters
+from phasegate.engine.phases import filters
 from phasegate.p2p.simnet.generated import GeneratedChain
 from phasegate.statecharts.catalogue import CHARTS
 from phasegate.store import segments
@@ -125,21 +125,19 @@ async def test_an_extended_key_added_in_any_phase(
 async def test_a_new_block_makes_a_chain_longer(world: World, running: Start, autojump_clock: MockClock) -> None:
     """Payments come block by block, to a client that follows the tip."""
     chain = begin(PLACES, 3)
-    chain.extend(20)
+    chain.extend(10)
     node = world.add(chain, 1)
     async with running(config(world, ITEM)) as run:
-        for _ in range(46):
+        for _ in range(20):
             await synced_to(run, chain)
-            chain.extend(5)
+            chain.extend(12)
             await node.announce(1)
         await synced_to(run, chain)
         assert chain.tip_hash == paying().tip_hash
         await knows_all(run, chain)
 
 
-async def test_a_restart_goes_on_with_what_was_derived(
-    world: World, running: Start, autojump_clock: MockClock
-) -> None:
+async def test_a_restart_goes_on_with_what_was_derived(world: World, running: Start, autojump_clock: MockClock) -> None:
     """Stopped at each of the first commits that follow a use; nothing is configured any more, it is all stored."""
     world.add(paying(), 1, delay=0.05)
     async with running(config(world, ITEM)) as run:
@@ -165,27 +163,3 @@ async def test_unwatching_the_key_forgets_it_all(world: World, running: Start, a
         assert [item.script for item in run.client.store.watch_items()] == [mine]
         assert run.client.balances() == {mine: balances(paying()).get(mine, 0)}
         await synced_to(run, paying())
-
-
-async def test_what_waits_is_dropped_when_it_was_searched_for_too_little(
-    world: World, running: Start, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The phase of the filters, beside it, may have marked a block again that was searched for less."""
-    kept = list[bool]()
-    real = blocks.Records.write
-
-    async def write(self: Any) -> None:
-        before = len(self._waiting)
-        try:
-            await real(self)
-        except blocks.Outgrown:
-            kept.append(before > 0)
-            raise
-
-    monkeypatch.setattr(blocks.Records, "write", write)
-    world.add(paying(), 1, delay=0.3)
-    small = {"batch": {"filters": 50, "blocks": 1}, "in_flight": {"blocks": 2}}
-    async with running(config(world, ITEM, limits=small, strategy="interleaved")) as run:
-        await run.until("synced")
-        assert True in kept
-        await knows_all(run, paying())

@@ -117,8 +117,8 @@ class Asked:
 
     def remove(self, watch: Watch) -> None:
         """Items are given up."""
-        for script in watch.scripts:
-            self.scripts.pop(script, None)
+        for gone in watch.scripts:
+            self.scripts.pop(gone, None)
         for chain in watch.chains:
             self.chains.pop(str(chain.descriptor), None)
 
@@ -225,4 +225,3 @@ def test_the_stem_of_the_chains_uses_every_place() -> None:
     assert paid >= set(stem.economy.watched)
     heavier = [chain.tip.work for chain in chains()]
     assert heavier == sorted(set(heavier))
-

