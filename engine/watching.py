@@ -13,7 +13,7 @@ from phasegate.engine.config import Config
 from phasegate.engine.errors import ConfigError
 from phasegate.engine.interpreter import Interpreter
 from phasegate.engine.seams import Writer
-from phasegate.store import AddKeyChains, AddWatch, Change, RemoveKeyChains, RemoveWatch, StoredCoin
+from phasegate.store import AddKeyChains, AddWatch, Change, RemoveKeyChains, RemoveWatch, StoredCoin, StoredKeyChain
 
 
 def asked(items: Iterable[bytes | str], network: Network) -> Watch:
@@ -88,6 +88,14 @@ class Watching:
         await self._writer.commit(to_remove(asked(self._named(items), self.config.network)))
         self.broadcasting.search_again()
         await self._interpreter.post("rewalk", "watch items removed")
+
+    def key_chains(self) -> list[StoredKeyChain]:
+        """The watched descriptors with a `*`, their gap limits, and how many of their indexes are watched by now.
+
+        Raises:
+            StoreError: the client has ended and its store is closed, or it cannot be read.
+        """
+        return self._writer.store.key_chains()
 
     def coin(self, outpoint: str) -> StoredCoin | None:
         """What is known of an output, spent or not; None if it is no coin of a watched script, as far as was found.
