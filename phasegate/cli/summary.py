@@ -171,9 +171,14 @@ def holdings_lines(held: Holdings, chain: Network) -> list[str]:
     ]
     lines += [
         f"balance        {address_of(script, chain) or script.hex()}: {dash(amount)}"
-        for script, amount in held.balances.items()
+        for script, amount in _worth_showing(held.balances).items()
     ]
     return lines
+
+
+def _worth_showing(balances: dict[bytes, int]) -> dict[bytes, int]:
+    """All, or of many those that hold something: an extended key stands for dozens of scripts that do not."""
+    return balances if len(balances) <= SHOWN else {script: amount for script, amount in balances.items() if amount}
 
 
 _LOCKED = {True: ", locked", False: ", another transaction is locked instead", None: ""}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from phasegate.cli.summary import Holdings, holdings_lines
 from phasegate.consensus.descriptor_checksums import checksum
 from phasegate.consensus.params import SIMNET
 from phasegate.store import AddKeyChains, AddWatch, Store, StoredKeyChain
@@ -101,3 +102,12 @@ def test_sync_says_what_is_wrong_with_an_item(run: Run, tmp_path: Path, item: st
     assert (outcome.code, outcome.out, len(outcome.err.splitlines())) == (2, "", 1)
     assert said in outcome.err
     assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(("scripts", "shown"), [(20, 20), (21, 2)])
+def test_a_person_is_not_shown_dozens_of_empty_scripts(tmp_path: Path, scripts: int, shown: int) -> None:
+    store = Store.open(tmp_path, SIMNET)
+    balances = {script(0, 0, index): 10 * (index < 2) for index in range(scripts)}
+    lines = holdings_lines(Holdings(store.marks, balances=balances), SIMNET)
+    store.close()
+    assert sum(line.startswith("balance") for line in lines) == shown
