@@ -22,15 +22,7 @@ from phasegate.engine.broadcast_stages import BroadcastStatus, Stage
 from phasegate.engine.broadcasts import Broadcasts
 from phasegate.engine.config import Config
 from phasegate.engine.errors import leaves
-from phasegate.engine.events import (
-    Broadcast,
-    Event,
-    Rewound,
-    Subscription,
-    TransactionFound,
-    Transition,
-    Warned,
-)
+from phasegate.engine.events import Broadcast, Event, Rewound, Subscription, Transition, Warned
 from phasegate.engine.inquiry import Inquiry, Status
 from phasegate.engine.interpreter import Interpreter
 from phasegate.engine.lock_news import LockNews
@@ -45,9 +37,11 @@ from phasegate.engine.requests import Ledger
 from phasegate.engine.seams import Seams, Writer, proxied
 from phasegate.engine.sync import SyncBindings
 from phasegate.engine.vigil import Vigil
+from phasegate.engine.wallet_news import WalletNews
+from phasegate.engine.watching import Labelled, labelled, scripts_of
 from phasegate.engine.work import Live, Work, unwrapped
 from phasegate.statecharts.catalogue import chart_of
-from phasegate.store import AddWatch, RemoveWatch, StoreCorrupt, StoreError, StoreFailed, Watermarks
+from phasegate.store import AddWatch, LabelWatch, RemoveWatch, StoreCorrupt, StoreError, StoreFailed, Watermarks
 
 
 class ClientFailed(Exception):
@@ -84,7 +78,6 @@ class Client(Inquiry):
             self._store.close()
             raise
         self._ended = False
-        self._announced = self._last_transaction()
 
     def _build(self) -> None:
         config = self.config
@@ -118,7 +111,8 @@ class Client(Inquiry):
             locks,
             self.broadcasting,
         )
-        self._lock_news = LockNews(self._work, self._events.publish)
+        self._wallet_news = WalletNews(self._work, self._events.publish)
+        self._lock_news = LockNews(self._work, self._events.publish, self._wallet_news.locked)
         self._bindings = SyncBindings(self._work, self._recovery, self._meter, self._events.publish)
         self._interpreter = Interpreter(chart_of(config.strategy), self._bindings.model, self._bindings)
         self._vigil = Vigil(self._work, self._interpreter, self._events.publish, self.figures, self._recovery)
@@ -209,26 +203,14 @@ class Client(Inquiry):
         self._bindings.stored()
         self._lock_news.moved(before, after)
         if after.pending_blocks != before.pending_blocks or after.tip_hash != before.tip_hash:
-            self._announce_transactions()
-
-    def _announce_transactions(self) -> None:
-        for found in self._store.transactions(after=self._announced):
-            self._announced = max(self._announced, found.row_id)
-            self._events.publish(
-                TransactionFound(
-                    found.row_id, self._seams.now(), found.txid, found.height, found.scripts, found.received, found.sent
-                )
-            )
-            self._lock_news.found(found)
-
-    def _last_transaction(self) -> int:
-        return max((found.row_id for found in self._store.transactions()), default=0)
+            self._wallet_news.announce(self._lock_news.found)
 
     def _rewound(self, old_tip: int, fork_height: int) -> None:
         self._meter.rewound()
         self.broadcasting.rewound(fork_height)
         self._work.locks.rewound(self._store)
         self._events.publish(Rewound(self._seams.now(), old_tip, fork_height))
+        self._wallet_news.rewound()
 
     def _warn(self, code: str, message: str) -> None:
         self._events.publish(Warned(self._seams.now(), code, message))
@@ -254,24 +236,31 @@ class Client(Inquiry):
                 if isinstance(event, Transition) and event.target in ("synced", "failed", "stopped"):
                     break
 
-    async def watch(self, scripts: Iterable[bytes]) -> None:
-        """Watch more scriptPubKeys (raw bytes); stored filters are matched for them in the walk that follows.
+    async def watch(self, items: Labelled | Iterable[bytes | str]) -> None:
+        """Watch more; stored filters are matched for what is new in the walk that follows.
+
+        Args:
+            items: scriptPubKeys (raw bytes), or addresses or script hex as text; or a mapping of these to labels, which
+                also relabels what is watched already.
 
         Raises:
+            ConfigError: one of them is neither script nor address of this network, or a label is none.
             StoreError: they could not be stored.
             trio.BrokenResourceError: the client has ended.
         """
-        await self._writer.commit([AddWatch(tuple((script, "") for script in scripts))])
+        added, labels = labelled(items, self.network)
+        await self._writer.commit([AddWatch(added), LabelWatch(labels)])
         await self._interpreter.post("rewalk", "watch items added")
 
-    async def unwatch(self, scripts: Iterable[bytes]) -> None:
-        """Forget scriptPubKeys (raw bytes), and the coins and transactions that concern no other.
+    async def unwatch(self, items: Iterable[bytes | str]) -> None:
+        """Forget scriptPubKeys (raw bytes, or as text), and the coins and transactions that concern no other.
 
         Raises:
+            ConfigError: one of them is neither script nor address of this network.
             StoreError: the change could not be stored.
             trio.BrokenResourceError: the client has ended.
         """
-        await self._writer.commit([RemoveWatch(tuple(scripts))])
+        await self._writer.commit([RemoveWatch(scripts_of(items, self.network))])
         self.broadcasting.search_again()
         await self._interpreter.post("rewalk", "watch items removed")
 

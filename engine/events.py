@@ -74,6 +74,44 @@ class InstantLocked:
 
 
 @attrs.frozen
+class TransactionLost:
+    """A found transaction (txid in wire order) is in no block any more: the one at `height` left the chain.
+
+    `scripts`, `received` and `sent` are what `TransactionFound` told, amounts in duffs.
+    """
+
+    row_id: int
+    time: float
+    txid: bytes
+    height: int
+    scripts: tuple[bytes, ...]
+    received: int
+    sent: int
+
+
+@attrs.frozen
+class TransactionReturned:
+    """A transaction (txid in wire order) that had left the chain from `old_height` is in it again, at `height`."""
+
+    time: float
+    txid: bytes
+    height: int
+    old_height: int
+
+
+@attrs.frozen
+class TransactionConflicted:
+    """A verified InstantSend lock holds an input of a found transaction, or of a lost one, for another one.
+
+    `txid` is the one found, `conflict` the one for which the input is locked; both in wire order.
+    """
+
+    time: float
+    txid: bytes
+    conflict: bytes
+
+
+@attrs.frozen
 class BroadcastMoved:
     """A transaction of our own (txid in wire order) has come to another `stage`, or more peers know of it.
 
@@ -116,7 +154,18 @@ class Lagged:
 
 
 Event = (
-    Transition | Progress | TransactionFound | ChainLocked | InstantLocked | BroadcastMoved | Rewound | Warned | Lagged
+    Transition
+    | Progress
+    | TransactionFound
+    | TransactionLost
+    | TransactionReturned
+    | TransactionConflicted
+    | ChainLocked
+    | InstantLocked
+    | BroadcastMoved
+    | Rewound
+    | Warned
+    | Lagged
 )
 
 

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
         Progress,
         Rewound,
         Subscription,
+        TransactionConflicted,
         TransactionFound,
+        TransactionLost,
+        TransactionReturned,
         Transition,
         Warned,
     )
@@ -36,13 +39,17 @@ if TYPE_CHECKING:
     from phasegate.statecharts.peer import PeerChart
     from phasegate.statecharts.sync import SyncChart
     from phasegate.store import (
+        Balance,
         JournalRow,
+        LostTransaction,
         StoreCorrupt,
         StoredTransaction,
         StoreError,
         StoreFailed,
         StoreLocked,
         StoreMismatch,
+        Utxo,
+        WalletTransaction,
         Watermarks,
     )
 
@@ -50,6 +57,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PHASES",
+    "Balance",
     "BroadcastLimit",
     "BroadcastMoved",
     "BroadcastStatus",
@@ -66,6 +74,7 @@ __all__ = [
     "Lagged",
     "Limits",
     "LocalProtocolError",
+    "LostTransaction",
     "Network",
     "PeerChart",
     "PeerMisbehaved",
@@ -83,8 +92,13 @@ __all__ = [
     "StoredTransaction",
     "Subscription",
     "SyncChart",
+    "TransactionConflicted",
     "TransactionFound",
+    "TransactionLost",
+    "TransactionReturned",
     "Transition",
+    "Utxo",
+    "WalletTransaction",
     "Warned",
     "Watermarks",
     "__version__",
@@ -103,15 +117,15 @@ _HOMES = {
     "engine.errors": ("ConfigError", "LocalProtocolError"),
     "engine.events": (
         "BroadcastMoved", "ChainLocked", "Event", "InstantLocked", "Lagged", "Progress", "Rewound", "Subscription",
-        "TransactionFound", "Transition", "Warned",
+        "TransactionConflicted", "TransactionFound", "TransactionLost", "TransactionReturned", "Transition", "Warned",
     ),
     "engine.progress": ("PHASES", "PhaseRun"),
     "statecharts.interleaved": ("InterleavedChart",),
     "statecharts.peer": ("PeerChart",),
     "statecharts.sync": ("SyncChart",),
     "store": (
-        "JournalRow", "StoreCorrupt", "StoreError", "StoreFailed", "StoreLocked", "StoreMismatch", "StoredTransaction",
-        "Watermarks",
+        "Balance", "JournalRow", "LostTransaction", "StoreCorrupt", "StoreError", "StoreFailed", "StoreLocked",
+        "StoreMismatch", "StoredTransaction", "Utxo", "WalletTransaction", "Watermarks",
     ),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

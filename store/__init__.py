@@ -13,6 +13,7 @@ from phasegate.store.changes import (
     JudgeQuorums,
     KeepAnchors,
     KeepHistory,
+    LabelWatch,
     MarkMatched,
     PruneFilters,
     PutFilters,
@@ -21,6 +22,7 @@ from phasegate.store.changes import (
     RecordBlock,
     RecordChainLock,
     RecordInstantLock,
+    RecordLost,
     RecordRefusedBranch,
     RemoveWatch,
     RollBack,
@@ -32,9 +34,12 @@ from phasegate.store.changes import (
 )
 from phasegate.store.damage import Damage
 from phasegate.store.errors import StoreCorrupt, StoreError, StoreFailed, StoreLocked, StoreMismatch
+from phasegate.store.history import WalletTransaction
+from phasegate.store.holdings import Balance, Utxo
 from phasegate.store.identity import Anchor
 from phasegate.store.instantlocks import StoredInstantLock
 from phasegate.store.journal import JournalRow
+from phasegate.store.lost import LostTransaction
 from phasegate.store.marks import Watermarks
 from phasegate.store.packed import PackedFilters
 from phasegate.store.peer_changes import (
@@ -61,6 +66,7 @@ __all__ = [
     "AppendFilterHeaders",
     "AppendHeaders",
     "AppendJournal",
+    "Balance",
     "BroadcastRow",
     "Change",
     "Corroborate",
@@ -73,6 +79,8 @@ __all__ = [
     "JudgeQuorums",
     "KeepAnchors",
     "KeepHistory",
+    "LabelWatch",
+    "LostTransaction",
     "MarkMatched",
     "PackedFilters",
     "PeerRow",
@@ -86,6 +94,7 @@ __all__ = [
     "RecordBlock",
     "RecordChainLock",
     "RecordInstantLock",
+    "RecordLost",
     "RecordRefusedBranch",
     "RefusedBranch",
     "RemoveWatch",
@@ -109,6 +118,8 @@ __all__ = [
     "StoredInstantLock",
     "StoredQuorum",
     "StoredTransaction",
+    "Utxo",
+    "WalletTransaction",
     "WatchItem",
     "Watermarks",
 ]

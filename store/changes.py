@@ -52,6 +52,17 @@ class RollBack:
 
 
 @attrs.frozen
+class RecordLost:
+    """The found transactions above `above` are about to leave the chain, as a `RollBack` that follows takes them along.
+
+    What they were is remembered, with the `time` in seconds since 1970; it is no part of the chain.
+    """
+
+    above: int
+    time: float
+
+
+@attrs.frozen
 class RollBackFilters:
     """Filter headers and filters above `to_height` go, with all that was found through them; the headers stay."""
 
@@ -277,6 +288,13 @@ class AddWatch:
 
 
 @attrs.frozen
+class LabelWatch:
+    """Other labels for watched scripts, as (script, label); unknown ones are ignored."""
+
+    items: tuple[tuple[bytes, str], ...]
+
+
+@attrs.frozen
 class RemoveWatch:
     """Scripts to forget, with their coins and the transactions that concern no other item; unknown ones are ignored."""
 
@@ -306,6 +324,7 @@ Change = (
     AppendHeaders
     | SetContext
     | RollBack
+    | RecordLost
     | RollBackFilters
     | SetMasternodes
     | KeepAnchors
@@ -324,6 +343,7 @@ Change = (
     | SearchBlocks
     | RecordBlock
     | AddWatch
+    | LabelWatch
     | RemoveWatch
     | AppendJournal
     | KeepHistory

@@ -4,7 +4,7 @@ Schema 1 had no quorums, locks, disputes or birthdays. What it had stays as it w
 is found afterwards as before. A masternode list of schema 1 holds its active quorums, so each list gets its quorum
 set, not judged yet; one that cannot be read goes and is downloaded again. The inputs of found transactions are known as
 far as they spent watched coins. Schema 2 remembered nothing of peers; what it had is as it is now. Schema 3 had no
-seals: what it holds is sealed as it is found.
+seals: what it holds is sealed as it is found. Schema 4 kept no record of what a reorganisation took away.
 """
 
 from __future__ import annotations

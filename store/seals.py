@@ -28,6 +28,10 @@ from phasegate.store.errors import StoreCorrupt
 from phasegate.store.marks import ChainMarks
 
 
+SINCE = 4
+"""The first schema that had them; files of earlier ones are sealed as they are found."""
+
+
 @attrs.frozen
 class _Seal:
     """What one seal covers: `columns` of the rows of `table`; `what` names it for the user."""

@@ -28,6 +28,7 @@ from phasegate.store import (
     headers,
     instantlocks,
     journal,
+    lost,
     masternodes,
     peers,
     pruning,
@@ -56,6 +57,7 @@ _ON_CHAIN: dict[type[c.Change], Callable[[Session, ChainMarks, Any], ChainMarks 
     c.AppendHeaders: headers.append_headers,
     c.SetContext: context.set_context,
     c.RollBack: headers.roll_back,
+    c.RecordLost: lost.record_lost,
     c.RollBackFilters: filters.roll_back_filters,
     c.SetMasternodes: masternodes.set_masternodes,
     c.SetQuorumSet: quorums.set_quorum_set,
@@ -75,7 +77,8 @@ _BESIDE: dict[type[c.Change], Callable[[Session, Any], None]] = {
     c.RecordInstantLock: instantlocks.record_instantlock,
     c.RecordRefusedBranch: branches.record_refused,
     c.ForgetDisputes: disputes.forget_disputes,
-    c.RemoveWatch: wallet.remove_watch,
+    c.LabelWatch: wallet.label_watch,
+    c.RemoveWatch: lost.remove_watch,
     c.AppendJournal: journal.append_journal,
     c.KeepHistory: journal.keep_history,
     p.PutPeers: peers.put_peers,
@@ -275,7 +278,7 @@ def _prepare(database: Database, network: Network, anchor: Anchor | None, birthd
         if version == 0:
             _create(rows, network, anchor or Anchor.genesis(network), birthday or 0)
         migrate(rows, version or VERSION)
-        if version != VERSION:
+        if version < seals.SINCE:
             seals.renew(rows)
         ChainMarks.read(rows)
         seals.refuse_broken_identity(rows)

@@ -27,6 +27,7 @@ from phasegate.cli.replay import replay
 from phasegate.cli.simnet import simnet
 from phasegate.cli.status import status
 from phasegate.cli.sync import sync
+from phasegate.cli.transactions import transactions
 from phasegate.cli.unwatch import unwatch
 from phasegate.cli.verify import verify
 
@@ -37,7 +38,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (sync, status, history, replay, unwatch, broadcast, demo, diagram, verify, policy, bench, simnet):
+for _command in (sync, status, transactions, history, replay, unwatch, broadcast, demo, diagram, verify, policy, bench, simnet):
     app.command()(_command)
 app.add_typer(peers)
 app.add_typer(check)

@@ -20,7 +20,10 @@ from phasegate.engine.events import (
     Lagged,
     Progress,
     Rewound,
+    TransactionConflicted,
     TransactionFound,
+    TransactionLost,
+    TransactionReturned,
     Transition,
     Warned,
 )
@@ -100,8 +103,8 @@ def _(event: Progress) -> tuple[str, float | None, Fields]:
 
 
 @as_line.register
-def _(event: TransactionFound) -> tuple[str, float | None, Fields]:
-    return "transaction", event.time, {
+def _(event: TransactionFound | TransactionLost) -> tuple[str, float | None, Fields]:
+    return "transaction" if isinstance(event, TransactionFound) else "lost", event.time, {
         "row_id": event.row_id,
         "txid": event.txid[::-1].hex(),
         "height": event.height,
@@ -109,6 +112,17 @@ def _(event: TransactionFound) -> tuple[str, float | None, Fields]:
         "received": event.received,
         "sent": event.sent,
     }  # fmt: skip
+
+
+@as_line.register
+def _(event: TransactionReturned) -> tuple[str, float | None, Fields]:
+    fields = {"txid": event.txid[::-1].hex(), "height": event.height, "old_height": event.old_height}
+    return "returned", event.time, fields
+
+
+@as_line.register
+def _(event: TransactionConflicted) -> tuple[str, float | None, Fields]:
+    return "conflict", event.time, {"txid": event.txid[::-1].hex(), "conflict": event.conflict[::-1].hex()}
 
 
 @as_line.register

@@ -99,7 +99,11 @@ CREATE TABLE broadcasts(txid BLOB PRIMARY KEY, raw BLOB NOT NULL, added REAL NOT
     state TEXT NOT NULL, crc INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 """
 
-SCHEMAS = {1: SCHEMA_1, 2: SCHEMA_2, 3: SCHEMA_2 + SINCE_2}
+SINCE_3 = """
+CREATE TABLE seals(name TEXT PRIMARY KEY, rows INTEGER NOT NULL, sum INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+"""
+
+SCHEMAS = {1: SCHEMA_1, 2: SCHEMA_2, 3: SCHEMA_2 + SINCE_2, 4: SCHEMA_2 + SINCE_2 + SINCE_3}
 _SINCE_1 = {
     "masternodes": "SELECT height, block_hash, crc, state FROM present.masternodes",
     "marks": """SELECT id, base, previous_filter_header, sequence, tip, tip_hash, work, filter_headers, filter_header,

@@ -1,0 +1,81 @@
+"""The wallet's side of a client: what was found, how sure it is, what it comes to, and how it is called."""
+
+from __future__ import annotations
+
+from phasegate.engine.config import Config
+from phasegate.engine.errors import ConfigError
+from phasegate.engine.seams import Writer
+from phasegate.engine.watching import Labelled, labelled, script_of
+from phasegate.store import Balance, LabelWatch, LostTransaction, Store, Utxo, WalletTransaction
+
+
+class WalletView:
+    """What a wallet asks. Every answer is of one committed state; all is read from the store, nothing is counted twice.
+
+    Scripts are scriptPubKeys as raw bytes, or addresses of the network or script hex as text.
+
+    Raises:
+        ConfigError: from every method that takes scripts: one is none, or is not watched.
+        StoreError: from every method: the client has ended and its store is closed, or the disk refuses.
+    """
+
+    config: Config
+    _store: Store
+    _writer: Writer
+
+    def transactions(
+        self, after: int = 0, *, script: bytes | str | None = None, limit: int | None = None
+    ) -> list[WalletTransaction]:
+        """Found transactions above row id `after`, in the chain's order; txids are 32 bytes in wire order.
+
+        A transaction of which more was learnt has a new row id. So who asks again with the highest one that it has
+        seen misses nothing; confirmations and locks change without one.
+
+        Args:
+            after: only those with a higher row id.
+            script: only those that pay to it or spend from it.
+            limit: at most so many, those with the lowest row ids.
+        """
+        if limit is not None and limit < 0:
+            raise ConfigError(f"limit {limit} is below 0")
+        return self._store.history(after, None if script is None else self._watched(script), limit)
+
+    def lost_transactions(self, after: int = 0) -> list[LostTransaction]:
+        """What reorganisations took out of the chain, above row id `after`, oldest first, and whether it came back."""
+        return self._store.lost_transactions(after)
+
+    def utxos(self, script: bytes | str | None = None) -> list[Utxo]:
+        """The unspent coins, or those of one script, in the chain's order."""
+        return self._store.utxos(None if script is None else self._watched(script))
+
+    def balance(self, *scripts: bytes | str) -> Balance:
+        """What the unspent coins of these scripts come to, of all that are watched when none is given."""
+        if not scripts:
+            return Balance.of(self._store.utxos())
+        held = self._store.holdings()
+        return sum((held[script] for script in {self._watched(script) for script in scripts}), Balance())
+
+    def balance_of_each(self) -> dict[bytes, Balance]:
+        """What the unspent coins of every watched script come to; the keys are raw scriptPubKeys."""
+        return self._store.holdings()
+
+    def balances(self) -> dict[bytes, int]:
+        """Unspent duffs of each watched script; the keys are raw scriptPubKeys."""
+        return self._store.balances()
+
+    def labels(self) -> dict[bytes, str]:
+        """The label of each watched script, "" where there is none."""
+        return {item.script: item.label for item in self._store.watch_items()}
+
+    async def label(self, items: Labelled) -> None:
+        """Call watched scripts otherwise: a mapping of scripts to labels of one line, "" for none."""
+        _, named = labelled(items, self.config.network)
+        for script, _ in named:
+            self._watched(script)
+        await self._writer.commit([LabelWatch(named)])
+
+    def _watched(self, item: bytes | str) -> bytes:
+        script = script_of(item, self.config.network)
+        if script not in self.labels():
+            raise ConfigError(f"not watched: {item if isinstance(item, str) else script.hex()}")
+        return script
