@@ -1,9 +1,9 @@
 """Found transactions whose block left the chain: a record of what was there, until it is no news any more.
 
-A reorganisation takes them out of the wallet, and most come back in a block of the new branch. One that does not is what
-a wallet has to be told of, so what it was is kept, in the transaction that rolls back. It is no part of the chain: no
-roll-back takes it along, and the digest leaves it out. Whether a transaction came back, or can no more because another
-one holds what it spends, is not stored, it follows from what is known now.
+A reorganisation takes them out of the wallet, and most come back in a block of the new branch. One that does not is
+what a wallet has to be told of, so what it was is kept, in the transaction that rolls back. It is no part of the chain:
+no roll-back takes it along, and the digest leaves it out. Whether a transaction came back, or can no more because
+another one holds what it spends, is not stored, it follows from what is known now.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class LostTransaction:
         received: duffs that it paid to watched scripts.
         sent: duffs of watched scripts that it spent.
         returned: the height of the block in which it is found now, None when in none.
-        conflict: another transaction that spends one of its inputs, in a block in which that was found, or by a verified
-            InstantSend lock; None when none is known.
+        conflict: another transaction that spends one of its inputs, found in a block or held by a verified InstantSend
+            lock; None when none is known.
     """
 
     row_id: int
@@ -73,7 +73,8 @@ class LostTransaction:
 def record_lost(rows: Session, chain: ChainMarks, change: RecordLost) -> None:
     """Apply `RecordLost`."""
     if not chain.base - 1 <= change.above <= chain.tip:
-        raise ValueError(f"nothing can leave the chain above {change.above}: headers {chain.base}..{chain.tip} are stored")
+        stored = f"headers {chain.base}..{chain.tip} are stored"
+        raise ValueError(f"nothing can leave the chain above {change.above}: {stored}")
     put = [_put(rows, change.time, tx) for tx in wallet.chosen_transactions(rows, ABOVE, (change.above,))]
     if put:
         rows.run(_FORGET, (KEPT, put[0]))

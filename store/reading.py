@@ -217,9 +217,7 @@ class Reading:
         with self._database.snapshot() as rows:
             return wallet.transactions(rows, after)
 
-    def history(
-        self, after: int = 0, script: bytes | None = None, limit: int | None = None
-    ) -> list[WalletTransaction]:
+    def history(self, after: int = 0, script: bytes | None = None, limit: int | None = None) -> list[WalletTransaction]:
         """The found transactions above row id `after` with all that is known of them; see `store/history.py`."""
         with self._now() as (rows, chain):
             return history.history(rows, chain, after, script, limit)

@@ -27,7 +27,6 @@ from phasegate.store.database import Session, Value
 from phasegate.store.errors import StoreCorrupt
 from phasegate.store.marks import ChainMarks
 
-
 SINCE = 4
 """The first schema that had them; files of earlier ones are sealed as they are found."""
 

@@ -38,8 +38,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (sync, status, transactions, history, replay, unwatch, broadcast, demo, diagram, verify, policy, bench, simnet):
+for _command in (sync, status, history, replay, unwatch, broadcast, demo, diagram, verify, policy, bench, simnet):
     app.command()(_command)
+app.command()(transactions)
 app.add_typer(peers)
 app.add_typer(check)
 

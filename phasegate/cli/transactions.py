@@ -39,7 +39,7 @@ def transactions(
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show what was found. Depth, amount, locks, labels; what a reorganisation took away last; no sync may be running."""
+    """Show what was found. Depth, amount, locks, labels; what left the chain comes last; no sync may be running."""
     with refusals("transactions"):
         config = options.stored_config(network, datadir, activation, devnet_name)
 

@@ -68,7 +68,7 @@ def test_the_table_is_readable_and_cuts_nothing_off(run: Run, tmp_path: Path) ->
     outcome = run("transactions", "--datadir", tmp_path)
     assert outcome.code == 0
     head, *rows = [line for line in outcome.out.splitlines() if line.strip() and "\u2500" not in line]
-    assert head.split() == ["date", "height", "conf.", "transaction", "duffs", "DASH", "ChainLock", "InstantSend", "label"]
+    assert " ".join(head.split()) == "date height conf. transaction duffs DASH ChainLock InstantSend label"
     assert len(rows) == len(lines)
     for row, line in zip(rows, lines, strict=True):
         _, _, height, depth, txid, duffs, dash, chainlock, *_ = row.split()

@@ -41,7 +41,8 @@ async def test_the_views_of_a_wallet_agree(world: World, running: Start, autojum
         assert all(tx.block_hash == chain.hash_at(tx.height) for tx in told)
         assert client.chainlock is not None
         assert [tx.chainlock for tx in told] == [tx.height <= client.chainlock[0] for tx in told]
-        assert {script.hex(): held.total for script, held in client.balance_of_each().items()} == chain.expected["balances"]
+        totals = {script.hex(): held.total for script, held in client.balance_of_each().items()}
+        assert totals == chain.expected["balances"]
         assert client.balance().total == sum(chain.expected["balances"].values()) == sum(tx.amount for tx in told)
         assert client.balance() == Balance.of(client.utxos())
         for script, held in client.balance_of_each().items():

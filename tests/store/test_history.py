@@ -81,7 +81,8 @@ def test_a_contradicted_transaction_names_the_other_one(filled: Store, trunk: Fa
     """The rival is told as long as no lock of its own decides; then it is locked."""
     assert [tx.instantlock for tx in filled.history()] == [None, None, None]
     lock_spend(filled, trunk, b"r" * 32, FOREIGN)
-    assert [(tx.instantlock, tx.conflict) for tx in filled.history()] == [(None, None), (False, b"r" * 32), (None, None)]
+    told = [(tx.instantlock, tx.conflict) for tx in filled.history()]
+    assert told == [(None, None), (False, b"r" * 32), (None, None)]
     assert filled.contradicted(b"r" * 32) == [PAID]
     assert (filled.locked_against(PAID), filled.locked_against(SPENT)) == (b"r" * 32, None)
     lock_spend(filled, trunk, PAID, FOREIGN)
