@@ -53,10 +53,7 @@ class RollBack:
 
 @attrs.frozen
 class RecordLost:
-    """The found transactions above `above` are about to leave the chain, as a `RollBack` that follows takes them along.
-
-    What they were is remembered, with the `time` in seconds since 1970; it is no part of the chain.
-    """
+    """What was found above `above` is remembered, before a `RollBack` takes it; `time` in seconds since 1970."""
 
     above: int
     time: float
