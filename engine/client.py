@@ -29,6 +29,7 @@ from phasegate.engine.lock_news import LockNews
 from phasegate.engine.locks import Locks
 from phasegate.engine.opening import open_store, repair_store
 from phasegate.engine.peer_memory import PeerMemory
+from phasegate.engine.peers import Peer
 from phasegate.engine.pool import Pool
 from phasegate.engine.progress import PHASES, Meter
 from phasegate.engine.recovery import Recovery, Strategy
@@ -36,10 +37,12 @@ from phasegate.engine.regions import REGIONS
 from phasegate.engine.requests import Ledger
 from phasegate.engine.seams import Seams, Writer, proxied
 from phasegate.engine.sync import SyncBindings
+from phasegate.engine.unconfirmed import Unconfirmed
 from phasegate.engine.vigil import Vigil
 from phasegate.engine.wallet_news import WalletNews
 from phasegate.engine.watching import Labelled, labelled, scripts_of
 from phasegate.engine.work import Live, Work, unwrapped
+from phasegate.p2p.messages import GetData, Inv
 from phasegate.statecharts.catalogue import chart_of
 from phasegate.store import AddWatch, LabelWatch, RemoveWatch, StoreCorrupt, StoreError, StoreFailed, Watermarks
 
@@ -85,6 +88,8 @@ class Client(Inquiry):
         phases = tuple(p for p in PHASES if enabled.get(p, config.filters if p == "blocks" else True))
         self._meter = Meter(phases, config.network.dip3)
         self.broadcasting = Broadcasts(self._writer, self._seams, self._events.publish, self._warn)
+        ours, publish = self.broadcasting.knows, self._events.publish
+        self._unconfirmed = Unconfirmed(config, self._store, self._seams, publish, ours)
         locks = Locks(enabled=config.masternodes, per_peer=config.limits.in_flight["locks"])
         self._pool = Pool(
             config,
@@ -97,7 +102,7 @@ class Client(Inquiry):
             warn=self._warn,
             locks=locks,
             memory=PeerMemory(config, self._seams, self._writer, self._warn),
-            relayed=self.broadcasting.take,
+            relayed=self._relayed,
         )
         self._work = Work(
             config,
@@ -111,13 +116,17 @@ class Client(Inquiry):
             locks,
             self.broadcasting,
         )
-        self._wallet_news = WalletNews(self._work, self._events.publish)
+        self._wallet_news = WalletNews(self._work, self._events.publish, self._unconfirmed)
         self._lock_news = LockNews(self._work, self._events.publish, self._wallet_news.locked)
         self._bindings = SyncBindings(self._work, self._recovery, self._meter, self._events.publish)
         self._interpreter = Interpreter(chart_of(config.strategy), self._bindings.model, self._bindings)
         self._vigil = Vigil(self._work, self._interpreter, self._events.publish, self.figures, self._recovery)
         self._writer.on_receipt = self._received
         self.last_progress = 0.0
+
+    def _relayed(self, peer: Peer, message: Inv | GetData) -> None:
+        self.broadcasting.take(peer, message)
+        self._unconfirmed.announced(peer, message)
 
     def _knows(self, block: bytes) -> bool:
         """Whether a block is stored; an unreadable disk knows nothing, and what it hints at is only asked for."""
@@ -184,6 +193,7 @@ class Client(Inquiry):
             nursery.start_soon(
                 search_back, self._work, self.broadcasting, lambda: self.state == "synced", self._walk_for_broadcasts
             )
+            nursery.start_soon(self._unconfirmed.run, self._work, lambda: self.state != "synced")
             nursery.start_soon(self._lock_news.run, lambda: self.state == "paused")
             if self._repaired:
                 self._warn("store-repaired", self._repaired)
@@ -240,8 +250,7 @@ class Client(Inquiry):
         """Watch more; stored filters are matched for what is new in the walk that follows.
 
         Args:
-            items: scriptPubKeys (raw bytes), or addresses or script hex as text; or a mapping of these to labels, which
-                also relabels what is watched already.
+            items: scripts as raw bytes or hex, or addresses; or a mapping of these to labels, which relabels known ones.
 
         Raises:
             ConfigError: one of them is neither script nor address of this network, or a label is none.
@@ -282,7 +291,8 @@ class Client(Inquiry):
             BroadcastLimit: too many are being broadcast.
             StoreError: it could not be stored, or the client has ended.
         """
-        txid = await self.broadcasting.add(relayable(raw))
+        txid = await self.broadcasting.add(tx := relayable(raw))
+        self._unconfirmed.take(tx)
         return await self.broadcasting.outcome(txid, until, timeout)
 
     async def pause(self) -> None:

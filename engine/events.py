@@ -112,6 +112,35 @@ class TransactionConflicted:
 
 
 @attrs.frozen
+class TransactionSeen:
+    """A transaction in no block that pays to or spends from watched scripts; txid in wire order, amounts in duffs.
+
+    Peers showed it; whether it is valid nobody proved, unless `instantlock` is true: then a verified InstantSend lock
+    holds it. `confirmed` is always False.
+    """
+
+    time: float
+    txid: bytes
+    scripts: tuple[bytes, ...]
+    received: int
+    sent: int
+    instantlock: bool
+    confirmed: bool = False
+
+
+@attrs.frozen
+class TransactionDropped:
+    """A transaction (txid in wire order) that was seen in no block is given up.
+
+    `reason` is `conflicted` (another one holds what it spends), `expired`, or `let-go` (too many were seen).
+    """
+
+    time: float
+    txid: bytes
+    reason: str
+
+
+@attrs.frozen
 class BroadcastMoved:
     """A transaction of our own (txid in wire order) has come to another `stage`, or more peers know of it.
 
@@ -160,6 +189,8 @@ Event = (
     | TransactionLost
     | TransactionReturned
     | TransactionConflicted
+    | TransactionSeen
+    | TransactionDropped
     | ChainLocked
     | InstantLocked
     | BroadcastMoved

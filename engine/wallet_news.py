@@ -16,6 +16,7 @@ from phasegate.engine.events import (
     TransactionLost,
     TransactionReturned,
 )
+from phasegate.engine.unconfirmed import Unconfirmed
 from phasegate.engine.work import Work
 from phasegate.store import LostTransaction, StoredTransaction
 
@@ -26,11 +27,13 @@ class WalletNews:
     Args:
         work: the workbench.
         publish: hands an event to the subscribers.
+        unconfirmed: what was seen in no block.
     """
 
-    def __init__(self, work: Work, publish: Callable[[Event], None]) -> None:
+    def __init__(self, work: Work, publish: Callable[[Event], None], unconfirmed: Unconfirmed) -> None:
         self._work = work
         self._publish = publish
+        self._unconfirmed = unconfirmed
         self._announced = max([found.row_id for found in work.store.transactions()], default=0)
         records = work.store.lost_transactions()
         self._lost = max([record.row_id for record in records], default=0)
@@ -49,6 +52,7 @@ class WalletNews:
             then(found)
             if found.instantlock is False:
                 self._contradicted(found.txid, self._work.store.locked_against(found.txid))
+        self._unconfirmed.sweep()
 
     def rewound(self) -> None:
         """Tell of what the reorganisation that was just stored has taken out of the chain."""
@@ -59,9 +63,11 @@ class WalletNews:
             self._publish(
                 TransactionLost(record.row_id, record.time, record.txid, record.height, record.scripts, *amounts)
             )
+        self._unconfirmed.rewound()
 
     def locked(self, lock: InstantLock) -> None:
-        """A lock was verified and stored: tell of what it contradicts."""
+        """A lock was verified and stored: tell of what it contradicts, and of what it holds that is in no block."""
+        self._unconfirmed.locked(lock)
         hurt = self._work.store.contradicted(lock.txid) if self._announced else []
         hurt += [txid for txid, record in self._missing.items() if txid != lock.txid and _spends(record, lock)]
         for txid in hurt:

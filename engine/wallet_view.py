@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+import attrs
+
 from phasegate.engine.config import Config
 from phasegate.engine.errors import ConfigError
 from phasegate.engine.seams import Writer
+from phasegate.engine.unconfirmed import Unconfirmed, UnconfirmedTransaction
 from phasegate.engine.watching import Labelled, labelled, script_of
 from phasegate.store import Balance, LabelWatch, LostTransaction, Store, Utxo, WalletTransaction
 
@@ -22,6 +27,7 @@ class WalletView:
     config: Config
     _store: Store
     _writer: Writer
+    _unconfirmed: Unconfirmed
 
     def transactions(
         self, after: int = 0, *, script: bytes | str | None = None, limit: int | None = None
@@ -50,14 +56,21 @@ class WalletView:
 
     def balance(self, *scripts: bytes | str) -> Balance:
         """What the unspent coins of these scripts come to, of all that are watched when none is given."""
-        if not scripts:
-            return Balance.of(self._store.utxos())
-        held = self._store.holdings()
-        return sum((held[script] for script in {self._watched(script) for script in scripts}), Balance())
+        held = self.balance_of_each()
+        wanted = {self._watched(script) for script in scripts} if scripts else held
+        return sum((held[script] for script in wanted), Balance())
 
     def balance_of_each(self) -> dict[bytes, Balance]:
         """What the unspent coins of every watched script come to; the keys are raw scriptPubKeys."""
-        return self._store.holdings()
+        pending = Counter[bytes]()
+        for tx in self._unconfirmed.transactions:
+            pending.update(dict(tx.changes))
+        held = self._store.holdings()
+        return {script: attrs.evolve(balance, unconfirmed=pending[script]) for script, balance in held.items()}
+
+    def unconfirmed(self) -> list[UnconfirmedTransaction]:
+        """What was seen of the wallet in no block, the first seen first: of this run, and believed only if locked."""
+        return self._unconfirmed.transactions
 
     def balances(self) -> dict[bytes, int]:
         """Unspent duffs of each watched script; the keys are raw scriptPubKeys."""

@@ -28,13 +28,16 @@ if TYPE_CHECKING:
         Rewound,
         Subscription,
         TransactionConflicted,
+        TransactionDropped,
         TransactionFound,
         TransactionLost,
         TransactionReturned,
+        TransactionSeen,
         Transition,
         Warned,
     )
     from phasegate.engine.progress import PHASES, PhaseRun
+    from phasegate.engine.unconfirmed import UnconfirmedTransaction
     from phasegate.statecharts.interleaved import InterleavedChart
     from phasegate.statecharts.peer import PeerChart
     from phasegate.statecharts.sync import SyncChart
@@ -93,10 +96,13 @@ __all__ = [
     "Subscription",
     "SyncChart",
     "TransactionConflicted",
+    "TransactionDropped",
     "TransactionFound",
     "TransactionLost",
     "TransactionReturned",
+    "TransactionSeen",
     "Transition",
+    "UnconfirmedTransaction",
     "Utxo",
     "WalletTransaction",
     "Warned",
@@ -117,9 +123,11 @@ _HOMES = {
     "engine.errors": ("ConfigError", "LocalProtocolError"),
     "engine.events": (
         "BroadcastMoved", "ChainLocked", "Event", "InstantLocked", "Lagged", "Progress", "Rewound", "Subscription",
-        "TransactionConflicted", "TransactionFound", "TransactionLost", "TransactionReturned", "Transition", "Warned",
+        "TransactionConflicted", "TransactionDropped", "TransactionFound", "TransactionLost", "TransactionReturned",
+        "TransactionSeen", "Transition", "Warned",
     ),
     "engine.progress": ("PHASES", "PhaseRun"),
+    "engine.unconfirmed": ("UnconfirmedTransaction",),
     "statecharts.interleaved": ("InterleavedChart",),
     "statecharts.peer": ("PeerChart",),
     "statecharts.sync": ("SyncChart",),

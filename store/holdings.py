@@ -69,16 +69,18 @@ class Balance:
         locked: the part of `confirmed` that a verified ChainLock or InstantSend lock holds.
         conflicted: the part of `confirmed` against which an InstantSend lock of another transaction stands.
         immature: paid by coinbases that have not 100 confirmations; no part of `confirmed`.
+        unconfirmed: what transactions in no block would add or, below 0, take away, if they are what peers say.
     """
 
     confirmed: int = 0
     locked: int = 0
     conflicted: int = 0
     immature: int = 0
+    unconfirmed: int = 0
 
     @property
     def total(self) -> int:
-        """Everything unspent."""
+        """Everything unspent in blocks."""
         return self.confirmed + self.immature
 
     @property

@@ -128,15 +128,16 @@ def _followed_up(rows: Session, told: LostTransaction) -> LostTransaction:
     return attrs.evolve(
         told,
         returned=wallet.transaction_height(rows, told.txid),
-        conflict=_conflict(rows, told.txid, told.inputs),
+        conflict=rival(rows, told.txid, told.inputs),
     )
 
 
-def _conflict(rows: Session, txid: bytes, inputs: Iterable[OutPoint]) -> bytes | None:
+def rival(rows: Session, txid: bytes, inputs: Iterable[OutPoint]) -> bytes | None:
+    """Another transaction than `txid` that spends one of `inputs`, found in a block or held by a verified lock."""
     for spent in inputs:
         for other in rows.run(_OTHERS, (spent.txid, spent.index, txid)):
-            rival: bytes = other[0]
-            return rival
+            found: bytes = other[0]
+            return found
     return None
 
 

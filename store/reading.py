@@ -227,6 +227,21 @@ class Reading:
         with self._database.snapshot() as rows:
             return lost.lost(rows, after)
 
+    def rival(self, txid: bytes, inputs: Iterable[OutPoint]) -> bytes | None:
+        """Another transaction than `txid` that spends one of `inputs`, found in a block or held by a verified lock."""
+        with self._now() as (rows, _):
+            return lost.rival(rows, txid, inputs)
+
+    def watched(self, scripts: Iterable[bytes]) -> set[bytes]:
+        """Those of `scripts` that are watched."""
+        with self._now() as (rows, _):
+            return wallet.watched(rows, scripts)
+
+    def coins_at(self, points: Iterable[OutPoint]) -> list[Coin]:
+        """The coins of watched scripts at these places, unspent or not."""
+        with self._now() as (rows, _):
+            return wallet.coins_at(rows, points)
+
     def contradicted(self, txid: bytes) -> list[bytes]:
         """The txids of found transactions that spend what a verified lock holds for `txid`, and have none."""
         with self._database.snapshot() as rows:

@@ -150,6 +150,17 @@ def matched_heights(rows: Session) -> list[int]:
     return [height for (height,) in rows.run("SELECT height FROM matches ORDER BY height")]
 
 
+def watched(rows: Session, scripts: Iterable[bytes]) -> set[bytes]:
+    """Those of `scripts` that are watched."""
+    return {script for script in scripts if rows.run("SELECT 1 FROM watch WHERE script = ?", (script,))}
+
+
+def coins_at(rows: Session, points: Iterable[OutPoint]) -> list[Coin]:
+    """The coins at these places, unspent or not."""
+    sql = "SELECT value, script, height FROM coins WHERE txid = ? AND position = ?"
+    return [Coin(point, *row) for point in points for row in rows.run(sql, (point.txid, point.index))]
+
+
 def coins(rows: Session) -> dict[OutPoint, Coin]:
     """The unspent coins."""
     found = rows.run("SELECT txid, position, value, script, height FROM coins WHERE spent_by IS NULL")

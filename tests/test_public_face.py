@@ -18,8 +18,9 @@ def test_the_surface_is_this() -> None:
         "Lagged", "Limits", "LostTransaction",
         "LocalProtocolError", "Network", "PeerChart", "PeerMisbehaved", "PhaseRun", "Progress", "RefusedTransaction",
         "Rewound", "Stage", "Status", "StoreCorrupt", "StoreError", "StoreFailed", "StoreLocked", "StoreMismatch",
-        "StoredTransaction", "Subscription", "SyncChart", "TransactionConflicted", "TransactionFound",
-        "TransactionLost", "TransactionReturned", "Transition", "Utxo", "WalletTransaction", "Warned", "Watermarks",
+        "StoredTransaction", "Subscription", "SyncChart", "TransactionConflicted", "TransactionDropped",
+        "TransactionFound", "TransactionLost", "TransactionReturned", "TransactionSeen", "Transition",
+        "UnconfirmedTransaction", "Utxo", "WalletTransaction", "Warned", "Watermarks",
         "__version__", "network", "open_client",
     }  # fmt: skip
 

@@ -89,6 +89,17 @@ def _(event: events.TransactionConflicted) -> str:
 
 
 @told.register
+def _(event: events.TransactionSeen) -> str:
+    sure = "locked by InstantSend" if event.instantlock else "nothing proves it yet"
+    return f"Seen {hexed(event.txid)} in no block: {dash(event.received - event.sent, sign='+')}, {sure}"
+
+
+@told.register
+def _(event: events.TransactionDropped) -> str:
+    return f"Transaction {hexed(event.txid)}, seen in no block, is given up: {event.reason}"
+
+
+@told.register
 def _(event: events.ChainLocked) -> str:
     return f"ChainLock at {event.height}"
 

@@ -21,9 +21,11 @@ from phasegate.engine.events import (
     Progress,
     Rewound,
     TransactionConflicted,
+    TransactionDropped,
     TransactionFound,
     TransactionLost,
     TransactionReturned,
+    TransactionSeen,
     Transition,
     Warned,
 )
@@ -123,6 +125,23 @@ def _(event: TransactionReturned) -> tuple[str, float | None, Fields]:
 @as_line.register
 def _(event: TransactionConflicted) -> tuple[str, float | None, Fields]:
     return "conflict", event.time, {"txid": event.txid[::-1].hex(), "conflict": event.conflict[::-1].hex()}
+
+
+@as_line.register
+def _(event: TransactionSeen) -> tuple[str, float | None, Fields]:
+    return "seen", event.time, {
+        "txid": event.txid[::-1].hex(),
+        "scripts": [script.hex() for script in event.scripts],
+        "received": event.received,
+        "sent": event.sent,
+        "instantlock": event.instantlock,
+        "confirmed": event.confirmed,
+    }  # fmt: skip
+
+
+@as_line.register
+def _(event: TransactionDropped) -> tuple[str, float | None, Fields]:
+    return "dropped", event.time, {"txid": event.txid[::-1].hex(), "reason": event.reason}
 
 
 @as_line.register

@@ -27,6 +27,8 @@ EVENTS: list[events.Event] = [
     events.TransactionLost(3, 1000.5, b"\x01" + bytes(31), 9, (b"\x51",), 0, 150_000_000),
     events.TransactionReturned(1000.5, b"\x01" + bytes(31), 11, 9),
     events.TransactionConflicted(1000.5, b"\x01" + bytes(31), b"\x02" + bytes(31)),
+    events.TransactionSeen(1000.5, b"\x01" + bytes(31), (b"\x51",), 5, 0, True),
+    events.TransactionDropped(1000.5, b"\x01" + bytes(31), "expired"),
     events.Rewound(1000.5, 20, 18),
     events.Warned(1000.5, "bad-filter", "peer [::1]:9999 banned"),
     events.Lagged(3),
