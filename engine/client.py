@@ -250,7 +250,7 @@ class Client(Inquiry):
         """Watch more; stored filters are matched for what is new in the walk that follows.
 
         Args:
-            items: scripts as raw bytes or hex, or addresses; or a mapping of these to labels, which relabels known ones.
+            items: scripts as raw bytes or hex, or addresses; or a mapping of these to labels, also of what is watched.
 
         Raises:
             ConfigError: one of them is neither script nor address of this network, or a label is none.
