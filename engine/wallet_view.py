@@ -89,6 +89,6 @@ class WalletView:
 
     def _watched(self, item: bytes | str) -> bytes:
         script = script_of(item, self.config.network)
-        if script not in self.labels():
+        if not self._store.watched([script]):
             raise ConfigError(f"not watched: {item if isinstance(item, str) else script.hex()}")
         return script
