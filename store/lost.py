@@ -114,14 +114,15 @@ _ROWS = "SELECT row_id, time, txid, height, block_hash, details, crc FROM lost_t
 
 
 def _read(row: Row) -> LostTransaction:
-    *values, details, _ = row
+    row_id, time, txid, height, block_hash, details, _ = row
     r = Reader(details, "lost transaction")
     position = r.compact_size(_MOST)
     scripts = r.many(_MOST, lambda each: each.var_bytes(_MOST))
     inputs = r.many(_MOST, OutPoint.parse)
     received, sent = (int.from_bytes(r.take(_AMOUNT), "big") for _ in range(2))
     r.end()
-    return LostTransaction(*values, position, scripts, inputs, received, sent)
+    place = height, block_hash, position
+    return LostTransaction(row_id, time, txid, *place, scripts, inputs, received, sent)
 
 
 def _followed_up(rows: Session, told: LostTransaction) -> LostTransaction:

@@ -110,7 +110,7 @@ async def test_what_is_no_item_is_refused_and_named(world: World, running: Start
             ({good: None}, "label None is no line"),
         ):
             with pytest.raises(ConfigError, match=line):
-                await client.watch(wrong)  # type: ignore[arg-type]  # that is the point
+                await client.watch(wrong)
         assert client.labels() == {}
         for ask in (client.balance, client.utxos):
             with pytest.raises(ConfigError, match=f"not watched: {good}"):
