@@ -83,8 +83,8 @@ class WalletView:
     async def label(self, items: Labelled) -> None:
         """Call watched scripts otherwise: a mapping of scripts to labels of one line, "" for none."""
         _, named = labelled(items, self.config.network)
-        for script, _ in named:
-            self._watched(script)
+        for item in items:
+            self._watched(item)
         await self._writer.commit([LabelWatch(named)])
 
     def _watched(self, item: bytes | str) -> bytes:

@@ -143,7 +143,7 @@ async def test_what_does_not_concern_the_wallet_or_breaks_a_rule_is_not_kept(
     (talker,), tx = crowd(world, chain, 1), chain.spend_watched()
     ours = tx.outputs[1].script
     stranger = attrs.evolve(rival_of(tx), inputs=(attrs.evolve(tx.inputs[0], prevout=FOREIGN),))
-    invented = attrs.evolve(stranger, outputs=(TxOut(1 << 60, ours),))
+    invented = attrs.evolve(made_up(tx, 1), outputs=(TxOut(1 << 60, ours),))
     async with running(world.config(1, watch=chain.watch)) as run:
         await run.until("synced")
         for useless in (stranger, invented):
