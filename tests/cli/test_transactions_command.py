@@ -93,7 +93,7 @@ def test_one_script_the_newest_and_labels(run: Run, stored: Any, tmp_path: Path)
 
 
 @pytest.mark.usefixtures("stored")
-def test_what_left_the_chain_is_shown_last(run: Run, tmp_path: Path, check_line: Run) -> None:
+def test_what_left_the_chain_is_shown_last(run: Run, tmp_path: Path, check_line: Run, sync: Run, honest: Any) -> None:
     """In no block, with the height that it had: `missing`, until it is found again."""
     before = run("transactions", "--datadir", tmp_path, "--json").lines
     newest = before[-1]["height"]
@@ -110,6 +110,10 @@ def test_what_left_the_chain_is_shown_last(run: Run, tmp_path: Path, check_line:
         (line["txid"], newest, line["amount"], 1000.5) for line in before if line["height"] == newest
     ]
     assert f"was {newest}" in run("transactions", "--datadir", tmp_path).out.splitlines()[-2]
+    returned = sync("--peer", honest.address).events("returned")
+    assert {line["txid"]: line["old_height"] for line in returned} == {line["txid"]: newest for line in gone}
+    again = run("transactions", "--datadir", tmp_path, "--json").lines
+    assert [(line["event"], line["txid"]) for line in again] == [("entry", line["txid"]) for line in before]
 
 
 def test_what_cannot_be_shown_is_one_line(run: Run, tmp_path: Path) -> None:

@@ -174,12 +174,19 @@ async def test_nothing_is_fetched_that_nobody_wants(
 async def test_one_of_our_own_is_seen_without_asking_anybody(
     world: World, running: Start, autojump_clock: MockClock, chain: GeneratedChain
 ) -> None:
-    """What is broadcast counts as seen at once, and no echo of it is fetched."""
+    """What is broadcast counts as seen at once, and no echo of it is fetched, in this run or in the next."""
     talkers, tx = crowd(world, chain, 2), chain.spend_watched()
-    async with running(world.config(1, 2, watch=chain.watch)) as run:
+    config = world.config(1, 2, watch=chain.watch)
+    async with running(config) as run:
         await run.until("synced")
         await run.client.broadcast(tx.to_bytes())
         assert [held.txid for held in run.client.unconfirmed()] == [tx.txid]
+        await trio.sleep(60)
+        assert [asked(talker, tx.txid) for talker in talkers] == [0, 0]
+    async with running(config) as run:
+        await run.until("synced")
+        for talker in talkers:
+            await talker.say(Inv((InvItem(InvType.TX, tx.txid),)))
         await trio.sleep(60)
         assert [asked(talker, tx.txid) for talker in talkers] == [0, 0]
 

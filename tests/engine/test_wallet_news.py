@@ -59,8 +59,8 @@ async def test_a_reorganisation_tells_what_it_took_and_what_came_back(
 ) -> None:
     """Each with the height of the block that left; on the way back each is told once, with both heights."""
     before, after = ours(290), ours(305)
-    node = world.add(Offering(before, []), 1)
-    async with running(world.config(1, watch=before.watch)) as run:
+    node, config = world.add(Offering(before, []), 1), world.config(1, watch=before.watch)
+    async with running(config) as run:
         await synced_with(run, before)
         above = {tx.txid: tx for tx in run.client.transactions() if tx.height > FORK}
         assert len(above) == 2
@@ -89,6 +89,14 @@ async def test_a_reorganisation_tells_what_it_took_and_what_came_back(
         found = [event.txid for event in told(run, TransactionFound)]
         assert all(found.count(txid) == 2 for txid in above)
         assert all(record.returned is not None for record in run.client.lost_transactions() if record.txid in above)
+
+        await run.client.unwatch(config.watch)
+        await run.client.watch(config.watch)
+        await trio.sleep(5.0)
+        await synced_with(run, after)
+        found = [event.txid for event in told(run, TransactionFound)]
+        assert all(found.count(txid) == 3 for txid in above)
+        assert len(told(run, TransactionReturned)) == len(above)
 
 
 async def test_who_was_away_meanwhile_is_told_of_a_return_as_well(
