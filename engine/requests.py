@@ -49,7 +49,8 @@ __all__ = ["ANNOUNCED", "STEADY", "Desk", "Errands", "Ledger", "Request", "Reque
 REMEMBERED = 128
 """How many forgotten requests of a peer are remembered, to tell a late reply from one that nobody asked for."""
 
-ERRANDS = "errands"
+ERRANDS, TRANSACTION_ERRANDS = "errands", "transactions"
+"""Whose requests these are, where phases have their own names."""
 MANY = 1 << 30
 """A bound that is none."""
 
@@ -169,7 +170,7 @@ class Ledger:
         """
         if any(desk.kinds is kinds for desk in self._errands):
             raise LocalProtocolError("errands of a kind have one desk only")
-        name = ERRANDS if kinds is ANNOUNCED else f"{ERRANDS} for transactions"
+        name = ERRANDS if kinds is ANNOUNCED else TRANSACTION_ERRANDS
         patience, turns = self._patience_of(name, idle_timeout, 0.0), Turns(per_peer, concurrency)
         bucket = self._bucket_of(name, rate)
         desk = Errands(name, next(self._stays), self.errand_tally, patience, self, bucket, turns, kinds)
