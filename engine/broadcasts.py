@@ -105,6 +105,10 @@ class Broadcasts:
         entry = self._outgoing.get(txid)
         return self._told.get(txid) if entry is None else entry.status
 
+    def knows(self, txid: bytes) -> bool:
+        """Whether this is one of ours."""
+        return txid in self._outgoing
+
     # -- what the user wishes ------------------------------------------------------------------------------------
 
     async def add(self, tx: Transaction) -> bytes:

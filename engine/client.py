@@ -22,21 +22,14 @@ from phasegate.engine.broadcast_stages import BroadcastStatus, Stage
 from phasegate.engine.broadcasts import Broadcasts
 from phasegate.engine.config import Config
 from phasegate.engine.errors import leaves
-from phasegate.engine.events import (
-    Broadcast,
-    Event,
-    Rewound,
-    Subscription,
-    TransactionFound,
-    Transition,
-    Warned,
-)
+from phasegate.engine.events import Broadcast, Event, Rewound, Subscription, Transition, Warned
 from phasegate.engine.inquiry import Inquiry, Status
 from phasegate.engine.interpreter import Interpreter
 from phasegate.engine.lock_news import LockNews
 from phasegate.engine.locks import Locks
 from phasegate.engine.opening import open_store, repair_store
 from phasegate.engine.peer_memory import PeerMemory
+from phasegate.engine.peers import Peer
 from phasegate.engine.pool import Pool
 from phasegate.engine.progress import PHASES, Meter
 from phasegate.engine.recovery import Recovery, Strategy
@@ -44,9 +37,12 @@ from phasegate.engine.regions import REGIONS
 from phasegate.engine.requests import Ledger
 from phasegate.engine.seams import Seams, Writer, proxied
 from phasegate.engine.sync import SyncBindings
+from phasegate.engine.unconfirmed import Unconfirmed
 from phasegate.engine.vigil import Vigil
+from phasegate.engine.wallet_news import WalletNews
 from phasegate.engine.watching import Watching, configured, to_add
 from phasegate.engine.work import Live, Work, unwrapped
+from phasegate.p2p.messages import GetData, Inv
 from phasegate.statecharts.catalogue import chart_of
 from phasegate.store import StoreCorrupt, StoreError, StoreFailed, Watermarks
 
@@ -85,7 +81,6 @@ class Client(Inquiry, Watching):
             self._store.close()
             raise
         self._ended = False
-        self._announced = self._last_transaction()
 
     def _build(self) -> None:
         config = self.config
@@ -93,6 +88,8 @@ class Client(Inquiry, Watching):
         phases = tuple(p for p in PHASES if enabled.get(p, config.filters if p == "blocks" else True))
         self._meter = Meter(phases, config.network.dip3)
         self.broadcasting = Broadcasts(self._writer, self._seams, self._events.publish, self._warn)
+        ours, publish = self.broadcasting.knows, self._events.publish
+        self._unconfirmed = Unconfirmed(config, self._store, self._seams, publish, ours)
         locks = Locks(enabled=config.masternodes, per_peer=config.limits.in_flight["locks"])
         self._pool = Pool(
             config,
@@ -105,7 +102,7 @@ class Client(Inquiry, Watching):
             warn=self._warn,
             locks=locks,
             memory=PeerMemory(config, self._seams, self._writer, self._warn),
-            relayed=self.broadcasting.take,
+            relayed=self._relayed,
         )
         self._work = Work(
             config,
@@ -119,12 +116,17 @@ class Client(Inquiry, Watching):
             locks,
             self.broadcasting,
         )
-        self._lock_news = LockNews(self._work, self._events.publish)
+        self._wallet_news = WalletNews(self._work, self._events.publish, self._unconfirmed)
+        self._lock_news = LockNews(self._work, self._events.publish, self._wallet_news.locked)
         self._bindings = SyncBindings(self._work, self._recovery, self._meter, self._events.publish)
         self._interpreter = Interpreter(chart_of(config.strategy), self._bindings.model, self._bindings)
         self._vigil = Vigil(self._work, self._interpreter, self._events.publish, self.figures, self._recovery)
         self._writer.on_receipt = self._received
         self.last_progress = 0.0
+
+    def _relayed(self, peer: Peer, message: Inv | GetData) -> None:
+        self.broadcasting.take(peer, message)
+        self._unconfirmed.announced(peer, message)
 
     def _knows(self, block: bytes) -> bool:
         """Whether a block is stored; an unreadable disk knows nothing, and what it hints at is only asked for."""
@@ -191,6 +193,7 @@ class Client(Inquiry, Watching):
             nursery.start_soon(
                 search_back, self._work, self.broadcasting, lambda: self.state == "synced", self._walk_for_broadcasts
             )
+            nursery.start_soon(self._unconfirmed.run, self._work, lambda: self.state != "synced")
             nursery.start_soon(self._lock_news.run, lambda: self.state == "paused")
             if self._repaired:
                 self._warn("store-repaired", self._repaired)
@@ -210,26 +213,14 @@ class Client(Inquiry, Watching):
         self._bindings.stored()
         self._lock_news.moved(before, after)
         if after.pending_blocks != before.pending_blocks or after.tip_hash != before.tip_hash:
-            self._announce_transactions()
-
-    def _announce_transactions(self) -> None:
-        for found in self._store.transactions(after=self._announced):
-            self._announced = max(self._announced, found.row_id)
-            self._events.publish(
-                TransactionFound(
-                    found.row_id, self._seams.now(), found.txid, found.height, found.scripts, found.received, found.sent
-                )
-            )
-            self._lock_news.found(found)
-
-    def _last_transaction(self) -> int:
-        return max((found.row_id for found in self._store.transactions()), default=0)
+            self._wallet_news.announce(self._lock_news.found)
 
     def _rewound(self, old_tip: int, fork_height: int) -> None:
         self._meter.rewound()
         self.broadcasting.rewound(fork_height)
         self._work.locks.rewound(self._store)
         self._events.publish(Rewound(self._seams.now(), old_tip, fork_height))
+        self._wallet_news.rewound()
 
     def _warn(self, code: str, message: str) -> None:
         self._events.publish(Warned(self._seams.now(), code, message))
@@ -273,7 +264,8 @@ class Client(Inquiry, Watching):
             BroadcastLimit: too many are being broadcast.
             StoreError: it could not be stored, or the client has ended.
         """
-        txid = await self.broadcasting.add(relayable(raw))
+        txid = await self.broadcasting.add(tx := relayable(raw))
+        self._unconfirmed.take(tx)
         return await self.broadcasting.outcome(txid, until, timeout)
 
     async def pause(self) -> None:

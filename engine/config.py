@@ -57,6 +57,7 @@ class Config:
         masternodes: whether to download masternode lists.
         filters: whether to download filters, and with them matching blocks.
         relay: whether to hear of transactions that are in no block yet even without filters, for the echo of one's own.
+        unconfirmed: whether announced transactions are fetched to see those of the wallet before they are in a block.
         anchor: the trusted block that a new store begins with, instead of the genesis block.
         birthday: the first height whose filter is wanted, what is watched cannot be older; None: what the store has, in
             a new one the first block.
@@ -83,6 +84,7 @@ class Config:
     masternodes: bool = True
     filters: bool = True
     relay: bool = False
+    unconfirmed: bool = True
     anchor: Anchor | None = None
     birthday: int | None = None
     prune_filters: bool = False
@@ -113,6 +115,7 @@ class Config:
         datadir: Path | str | None = None,
         masternodes: bool = True,
         filters: bool = True,
+        unconfirmed: bool = True,
         limits: Limits | None = None,
         devnet: Devnet | None = None,
         checkpoint: str = "",
@@ -138,6 +141,7 @@ class Config:
             datadir: where the store is kept; None: the user's data directory.
             masternodes: whether to download masternode lists.
             filters: whether to download filters, and with them matching blocks.
+            unconfirmed: whether announced transactions are fetched, to see those of the wallet before a block has them.
             limits: how much is asked for at once, and how long an answer may take.
             devnet: what a devnet chooses for itself.
             checkpoint: begin at the newest built-in checkpoint at or below this height, or at the `latest`.
@@ -173,6 +177,7 @@ class Config:
             key_chains=asked.chains,
             masternodes=masternodes,
             filters=filters,
+            unconfirmed=unconfirmed,
             limits=(limits or Limits()) if memory_limit is None else within(limits or Limits(), memory_limit),
             memory_limit=MEMORY_LIMIT if memory_limit is None else memory_limit,
             anchor=start.anchor,

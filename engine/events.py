@@ -74,6 +74,73 @@ class InstantLocked:
 
 
 @attrs.frozen
+class TransactionLost:
+    """A found transaction (txid in wire order) is in no block any more: the one at `height` left the chain.
+
+    `scripts`, `received` and `sent` are what `TransactionFound` told, amounts in duffs.
+    """
+
+    row_id: int
+    time: float
+    txid: bytes
+    height: int
+    scripts: tuple[bytes, ...]
+    received: int
+    sent: int
+
+
+@attrs.frozen
+class TransactionReturned:
+    """A transaction (txid in wire order) that had left the chain from `old_height` is in it again, at `height`."""
+
+    time: float
+    txid: bytes
+    height: int
+    old_height: int
+
+
+@attrs.frozen
+class TransactionConflicted:
+    """A verified InstantSend lock holds an input of a found transaction, or of a lost one, for another one.
+
+    `txid` is the one found, `conflict` the one for which the input is locked; both in wire order.
+    """
+
+    time: float
+    txid: bytes
+    conflict: bytes
+
+
+@attrs.frozen
+class TransactionSeen:
+    """A transaction in no block that pays to or spends from watched scripts; txid in wire order, amounts in duffs.
+
+    Peers showed it; whether it is valid nobody proved, unless `instantlock` is true: then a verified InstantSend lock
+    holds it. `confirmed` is always False.
+    """
+
+    time: float
+    txid: bytes
+    scripts: tuple[bytes, ...]
+    received: int
+    sent: int
+    instantlock: bool
+    confirmed: bool = False
+
+
+@attrs.frozen
+class TransactionDropped:
+    """A transaction (txid in wire order) that was seen in no block is given up.
+
+    `reason` is `conflicted` (another one holds what it spends), `expired`, or `let-go` (too many were seen).
+    """
+
+    time: float
+    txid: bytes
+    reason: str
+
+
+@attrs.frozen
 class BroadcastMoved:
     """A transaction of our own (txid in wire order) has come to another `stage`, or more peers know of it.
 
@@ -116,7 +183,20 @@ class Lagged:
 
 
 Event = (
-    Transition | Progress | TransactionFound | ChainLocked | InstantLocked | BroadcastMoved | Rewound | Warned | Lagged
+    Transition
+    | Progress
+    | TransactionFound
+    | TransactionLost
+    | TransactionReturned
+    | TransactionConflicted
+    | TransactionSeen
+    | TransactionDropped
+    | ChainLocked
+    | InstantLocked
+    | BroadcastMoved
+    | Rewound
+    | Warned
+    | Lagged
 )
 
 

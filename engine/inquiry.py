@@ -9,7 +9,7 @@ import attrs
 import trio
 
 from phasegate.consensus.params import Network
-from phasegate.engine.config import Address, Config
+from phasegate.engine.config import Address
 from phasegate.engine.errors import FailureKind
 from phasegate.engine.events import Progress
 from phasegate.engine.facts import Facts
@@ -20,14 +20,14 @@ from phasegate.engine.pool import Pool
 from phasegate.engine.progress import PHASES, Meter, PhaseRun
 from phasegate.engine.recovery import Recovery
 from phasegate.engine.requests import Ledger, RequestView, Tally
-from phasegate.engine.seams import Seams, Writer
+from phasegate.engine.seams import Seams
 from phasegate.engine.sync import SyncBindings
+from phasegate.engine.wallet_view import WalletView
 from phasegate.engine.work import Work
 from phasegate.p2p.reputation import Ban
 from phasegate.statecharts.places import JOINT
 from phasegate.store import Store, Watermarks
 from phasegate.store.journal import JournalRow
-from phasegate.store.wallet import StoredTransaction
 
 RECOVERING = ("backoff", "restarting", "switching", "waiting")
 """The states of the chart in which a failure is being dealt with."""
@@ -50,13 +50,10 @@ class Status:
     search: str = ""
 
 
-class Inquiry:
+class Inquiry(WalletView):
     """The asking half of a client."""
 
-    config: Config
     _seams: Seams
-    _store: Store
-    _writer: Writer
     _pool: Pool
     _ledger: Ledger
     _meter: Meter
@@ -189,22 +186,6 @@ class Inquiry:
             StoreError: the client has ended and its store is closed, or it cannot be read.
         """
         return self._store.journal(after, limit)
-
-    def transactions(self, after: int = 0) -> list[StoredTransaction]:
-        """Found transactions above row id `after`, in the chain's order; txids are 32 bytes in wire order.
-
-        Raises:
-            StoreError: the client has ended and its store is closed, or it cannot be read.
-        """
-        return self._store.transactions(after)
-
-    def balances(self) -> dict[bytes, int]:
-        """Unspent duffs of each watched script; the keys are raw scriptPubKeys.
-
-        Raises:
-            StoreError: the client has ended and its store is closed, or it cannot be read.
-        """
-        return self._store.balances()
 
     @property
     def store(self) -> Store:

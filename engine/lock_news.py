@@ -24,11 +24,15 @@ class LockNews:
     Args:
         work: the workbench.
         publish: hands an event to the subscribers.
+        verified: told of every InstantSend lock that was verified, whoever's it is.
     """
 
-    def __init__(self, work: Work, publish: Callable[[Event], None]) -> None:
+    def __init__(
+        self, work: Work, publish: Callable[[Event], None], verified: Callable[[InstantLock], None] = lambda _: None
+    ) -> None:
         self._work = work
         self._publish = publish
+        self._told = verified
         self._found = {found.txid for found in work.store.transactions()}
 
     async def run(self, resting: Callable[[], bool]) -> None:
@@ -51,8 +55,11 @@ class LockNews:
             self._publish(InstantLocked(self._work.seams.now(), transaction.txid))
 
     def _verified(self, lock: ChainLock | InstantLock) -> None:
-        if isinstance(lock, InstantLock) and lock.txid in self._found:
+        if not isinstance(lock, InstantLock):
+            return
+        if lock.txid in self._found:
             self._publish(InstantLocked(self._work.seams.now(), lock.txid))
+        self._told(lock)
 
 
 _AWAITED = ("tip_hash", "masternodes_hash", "quorums_unjudged")

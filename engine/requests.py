@@ -13,7 +13,7 @@ So what it still owes a forgotten request comes before its answers to later ones
 What belongs to a phase and not to a stay is kept here, too: its tokens, so that a desk that closes and opens again has
 no fresh burst, and its patience, so that a stay that ended in silence taught the next one something.
 
-One desk stands beside the phase's, for errands; see `errands`.
+Desks for errands stand beside the phase's; see `errands`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import trio
 
 from phasegate.engine.buckets import Bucket
 from phasegate.engine.desks import STEADY, Desk
-from phasegate.engine.errands import ANNOUNCED, Errands
+from phasegate.engine.errands import ANNOUNCED, Errands, Kinds
 from phasegate.engine.errors import LocalProtocolError
 from phasegate.engine.patience import Patience
 from phasegate.engine.room import Room
@@ -39,7 +39,7 @@ from phasegate.engine.under_way import Request, RequestView
 from phasegate.p2p.filter_runs import CFilterRun
 from phasegate.p2p.framing import HEAD_SIZE
 from phasegate.p2p.handshake import PROTOCOL_VERSION
-from phasegate.p2p.messages import CFilter, Message
+from phasegate.p2p.messages import CFilter, Message, TxMessage
 
 if TYPE_CHECKING:
     from phasegate.engine.peers import Peer
@@ -49,7 +49,8 @@ __all__ = ["ANNOUNCED", "STEADY", "Desk", "Errands", "Ledger", "Request", "Reque
 REMEMBERED = 128
 """How many forgotten requests of a peer are remembered, to tell a late reply from one that nobody asked for."""
 
-ERRANDS = "errands"
+ERRANDS, TRANSACTION_ERRANDS = "errands", "transactions"
+"""Whose requests these are, where phases have their own names."""
 MANY = 1 << 30
 """A bound that is none."""
 
@@ -78,7 +79,7 @@ class Ledger:
         self.room = Room()
         self._beside = frozenset(beside)
         self._desks: dict[str, Desk] = {}
-        self._errands: Errands | None = None
+        self._errands: list[Errands] = []
         self._stays = count(1)
         self._numbers = count(1)
         self._buckets: dict[str, Bucket] = {}
@@ -96,7 +97,7 @@ class Ledger:
     def under_way(self) -> Counter[str]:
         """How many requests of each phase are under way."""
         requests = (request for line in self._open.values() for request in line)
-        return Counter(request.desk.phase for request in requests if request.desk is not self._errands)
+        return Counter(request.desk.phase for request in requests if not isinstance(request.desk, Errands))
 
     def open_requests(self) -> tuple[RequestView, ...]:
         """All requests under way, errands too, in the order in which they were made."""
@@ -154,23 +155,30 @@ class Ledger:
 
     @contextmanager
     def errand(
-        self, per_peer: int, idle_timeout: float, *, concurrency: int = MANY, rate: float = math.inf
+        self,
+        per_peer: int,
+        idle_timeout: float,
+        *,
+        concurrency: int = MANY,
+        rate: float = math.inf,
+        kinds: Kinds = ANNOUNCED,
     ) -> Iterator[Errands]:
-        """The desk for announced objects, with figures of its own; it may be open beside a phase's.
+        """The desk for announced objects of these kinds, with figures of its own; it may be open beside a phase's.
 
         Raises:
             LocalProtocolError: it is open already.
         """
-        if self._errands is not None:
-            raise LocalProtocolError("errands have one desk only")
-        patience, turns = self._patience_of(ERRANDS, idle_timeout, 0.0), Turns(per_peer, concurrency)
-        bucket = self._bucket_of(ERRANDS, rate)
-        desk = Errands(ERRANDS, next(self._stays), self.errand_tally, patience, self, bucket, turns)
-        self._errands = desk
+        if any(desk.kinds is kinds for desk in self._errands):
+            raise LocalProtocolError("errands of a kind have one desk only")
+        name = ERRANDS if kinds is ANNOUNCED else TRANSACTION_ERRANDS
+        patience, turns = self._patience_of(name, idle_timeout, 0.0), Turns(per_peer, concurrency)
+        bucket = self._bucket_of(name, rate)
+        desk = Errands(name, next(self._stays), self.errand_tally, patience, self, bucket, turns, kinds)
+        self._errands.append(desk)
         try:
             yield desk
         finally:
-            self._errands = None
+            self._errands.remove(desk)
             self._forget_all(desk)
 
     def _patience_of(self, phase: str, base: float, cap: float) -> Patience:
@@ -195,7 +203,7 @@ class Ledger:
         accepts_run: Callable[[CFilterRun], int] | None = None,
     ) -> Iterator[Request]:
         """Register a request for as long as its owner waits; `answer` is the name of the messages that are expected."""
-        if self._desks.get(desk.phase) is not desk and not (desk is self._errands and desk.allows(message)):
+        if self._desks.get(desk.phase) is not desk and not (desk in self._errands and desk.allows(message)):
             raise LocalProtocolError(f"{desk.phase} is not the active phase and may not send {message.command}")
         size = HEAD_SIZE + len(message.to_payload(PROTOCOL_VERSION))  # no request depends on the version
         what = message.command, size, accepts, expected, answer
@@ -242,9 +250,9 @@ class Ledger:
         Errands are no business of the phases, nor these of errands.
         """
         line, now = self._open.get(request.peer, deque()), trio.current_time()
-        errands, is_errand = self._errands, request.desk is self._errands
+        is_errand = isinstance(request.desk, Errands)
         for other in islice(line, line.index(request) if request in line else len(line), None):
-            if (other.desk is errands) is is_errand:
+            if isinstance(other.desk, Errands) is is_errand:
                 other.touch(now)
 
     def deliver(self, peer: Peer, message: Message) -> bool:
@@ -255,7 +263,7 @@ class Ledger:
         for request in self._forgotten.get(peer, ()):
             if settled := request.accepts(message):
                 self._late(request, settled)
-                return not isinstance(request.desk, Errands)
+                return not isinstance(request.desk, Errands) or isinstance(message, TxMessage)
         for request in self._open.get(peer, ()):
             if not request.answered and (settled := request.accepts(message)):
                 self._settle(request, message, settled)

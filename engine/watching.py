@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -12,8 +12,18 @@ from phasegate.engine.broadcasts import Broadcasts
 from phasegate.engine.config import Config
 from phasegate.engine.errors import ConfigError
 from phasegate.engine.interpreter import Interpreter
+from phasegate.engine.labels import Labelled, line, script_of
 from phasegate.engine.seams import Writer
-from phasegate.store import AddKeyChains, AddWatch, Change, RemoveKeyChains, RemoveWatch, StoredCoin, StoredKeyChain
+from phasegate.store import (
+    AddKeyChains,
+    AddWatch,
+    Change,
+    LabelWatch,
+    RemoveKeyChains,
+    RemoveWatch,
+    StoredCoin,
+    StoredKeyChain,
+)
 
 
 def asked(items: Iterable[bytes | str], network: Network) -> Watch:
@@ -22,11 +32,14 @@ def asked(items: Iterable[bytes | str], network: Network) -> Watch:
     Raises:
         ConfigError: one of them is wrong; the message says which and why.
     """
-    if isinstance(items, str | bytes):
-        raise ConfigError("what is to be watched is one item: give a tuple of items")
+    if isinstance(items, str | bytes | bytearray):
+        raise ConfigError("what is to be watched is one item: give a list of items")  # it may be a private key
     try:
         return Watch.joined(
-            [Watch((item,)) if isinstance(item, bytes) else parse_watch(item, network) for item in items]
+            [
+                parse_watch(item, network) if isinstance(item, str) else Watch((script_of(item, network),))
+                for item in items
+            ]
         )
     except ValueError as error:
         raise ConfigError(str(error)) from error
@@ -50,6 +63,21 @@ def to_remove(watch: Watch) -> list[Change]:
     return [RemoveWatch(watch.scripts), *[chains] * bool(watch.chains)]
 
 
+def to_label(items: Mapping[Any, str], network: Network) -> list[Change]:
+    """What has scripts labelled.
+
+    Raises:
+        ConfigError: an item stands for many scripts, or a label is no line of text.
+    """
+    named: list[tuple[bytes, str]] = []
+    for item, label in items.items():
+        watch = asked([item], network)
+        if watch.chains and label:
+            raise ConfigError(f"label {label!r} is for a script, and a descriptor with a * stands for many")
+        named += [(script, line(label)) for script in watch.scripts]
+    return [LabelWatch(tuple(named))]
+
+
 class Watching:
     """The half of a client that is told what to watch."""
 
@@ -58,21 +86,28 @@ class Watching:
     _writer: Writer
     _interpreter: Interpreter[Any]
 
-    async def watch(self, items: Iterable[bytes | str]) -> None:
+    async def watch(self, items: Labelled | Iterable[bytes | str]) -> None:
         """Watch more, from the next step on; stored filters are matched for it in the walk that follows.
 
         Args:
             items: scriptPubKeys as raw bytes; addresses, script hex, output descriptors, extended public keys and
                 outpoints as texts. An outpoint is `TXID:N:SCRIPT`, or `TXID:N` if it is a known coin. A descriptor
                 with a `*` and an extended key are watched as far as their gap limit says (`ITEM:gap=N`, 20 if it is
-                not said), and further whenever they are used.
+                not said), and further whenever they are used. Or a mapping of these to labels, also of what is
+                watched already.
 
         Raises:
-            ConfigError: an item is wrong; nothing was added.
+            ConfigError: an item is wrong, or a label is none; nothing was added.
             StoreError: they could not be stored.
             trio.BrokenResourceError: the client has ended.
         """
-        await self._writer.commit(to_add(asked(self._named(items), self.config.network)))
+        network = self.config.network
+        if isinstance(items, Mapping):
+            named = dict(zip(self._named(items), items.values(), strict=True))
+            changes = [*to_add(asked(named, network)), *to_label(named, network)]
+        else:
+            changes = to_add(asked(self._named(items), network))
+        await self._writer.commit(changes)
         await self._interpreter.post("rewalk", "watch items added")
 
     async def unwatch(self, items: Iterable[bytes | str]) -> None:

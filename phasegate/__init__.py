@@ -27,22 +27,32 @@ if TYPE_CHECKING:
         Progress,
         Rewound,
         Subscription,
+        TransactionConflicted,
+        TransactionDropped,
         TransactionFound,
+        TransactionLost,
+        TransactionReturned,
+        TransactionSeen,
         Transition,
         Warned,
     )
     from phasegate.engine.progress import PHASES, PhaseRun
+    from phasegate.engine.unconfirmed import UnconfirmedTransaction
     from phasegate.statecharts.interleaved import InterleavedChart
     from phasegate.statecharts.peer import PeerChart
     from phasegate.statecharts.sync import SyncChart
     from phasegate.store import (
+        Balance,
         JournalRow,
+        LostTransaction,
         StoreCorrupt,
         StoredTransaction,
         StoreError,
         StoreFailed,
         StoreLocked,
         StoreMismatch,
+        Utxo,
+        WalletTransaction,
         Watermarks,
     )
 
@@ -50,6 +60,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PHASES",
+    "Balance",
     "BroadcastLimit",
     "BroadcastMoved",
     "BroadcastStatus",
@@ -66,6 +77,7 @@ __all__ = [
     "Lagged",
     "Limits",
     "LocalProtocolError",
+    "LostTransaction",
     "Network",
     "PeerChart",
     "PeerMisbehaved",
@@ -83,8 +95,16 @@ __all__ = [
     "StoredTransaction",
     "Subscription",
     "SyncChart",
+    "TransactionConflicted",
+    "TransactionDropped",
     "TransactionFound",
+    "TransactionLost",
+    "TransactionReturned",
+    "TransactionSeen",
     "Transition",
+    "UnconfirmedTransaction",
+    "Utxo",
+    "WalletTransaction",
     "Warned",
     "Watermarks",
     "__version__",
@@ -103,15 +123,17 @@ _HOMES = {
     "engine.errors": ("ConfigError", "LocalProtocolError"),
     "engine.events": (
         "BroadcastMoved", "ChainLocked", "Event", "InstantLocked", "Lagged", "Progress", "Rewound", "Subscription",
-        "TransactionFound", "Transition", "Warned",
+        "TransactionConflicted", "TransactionDropped", "TransactionFound", "TransactionLost", "TransactionReturned",
+        "TransactionSeen", "Transition", "Warned",
     ),
     "engine.progress": ("PHASES", "PhaseRun"),
+    "engine.unconfirmed": ("UnconfirmedTransaction",),
     "statecharts.interleaved": ("InterleavedChart",),
     "statecharts.peer": ("PeerChart",),
     "statecharts.sync": ("SyncChart",),
     "store": (
-        "JournalRow", "StoreCorrupt", "StoreError", "StoreFailed", "StoreLocked", "StoreMismatch", "StoredTransaction",
-        "Watermarks",
+        "Balance", "JournalRow", "LostTransaction", "StoreCorrupt", "StoreError", "StoreFailed", "StoreLocked",
+        "StoreMismatch", "StoredTransaction", "Utxo", "WalletTransaction", "Watermarks",
     ),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -3,7 +3,6 @@
 from phasegate.store.branches import RefusedBranch
 from phasegate.store.chainlocks import StoredChainLock
 from phasegate.store.changes import (
-    AddWatch,
     AppendFilterHeaders,
     AppendHeaders,
     AppendJournal,
@@ -22,7 +21,6 @@ from phasegate.store.changes import (
     RecordChainLock,
     RecordInstantLock,
     RecordRefusedBranch,
-    RemoveWatch,
     RollBack,
     RollBackFilters,
     SearchBlocks,
@@ -32,11 +30,14 @@ from phasegate.store.changes import (
 )
 from phasegate.store.damage import Damage
 from phasegate.store.errors import StoreCorrupt, StoreError, StoreFailed, StoreLocked, StoreMismatch
+from phasegate.store.history import WalletTransaction
+from phasegate.store.holdings import Balance, Utxo
 from phasegate.store.identity import Anchor
 from phasegate.store.instantlocks import StoredInstantLock
 from phasegate.store.journal import JournalRow
 from phasegate.store.key_chain_changes import AddKeyChains, RemoveKeyChains
 from phasegate.store.key_chains import StoredKeyChain
+from phasegate.store.lost import LostTransaction
 from phasegate.store.marks import Watermarks
 from phasegate.store.outpoints import StoredCoin
 from phasegate.store.packed import PackedFilters
@@ -57,6 +58,7 @@ from phasegate.store.quorums import StoredQuorum
 from phasegate.store.repair import Repair
 from phasegate.store.store import Store
 from phasegate.store.wallet import StoredTransaction, WatchItem
+from phasegate.store.watch_changes import AddWatch, LabelWatch, RecordLost, RemoveWatch
 
 __all__ = [
     "AddKeyChains",
@@ -65,6 +67,7 @@ __all__ = [
     "AppendFilterHeaders",
     "AppendHeaders",
     "AppendJournal",
+    "Balance",
     "BroadcastRow",
     "Change",
     "Corroborate",
@@ -77,6 +80,8 @@ __all__ = [
     "JudgeQuorums",
     "KeepAnchors",
     "KeepHistory",
+    "LabelWatch",
+    "LostTransaction",
     "MarkMatched",
     "PackedFilters",
     "PeerRow",
@@ -90,6 +95,7 @@ __all__ = [
     "RecordBlock",
     "RecordChainLock",
     "RecordInstantLock",
+    "RecordLost",
     "RecordRefusedBranch",
     "RefusedBranch",
     "RemoveKeyChains",
@@ -116,6 +122,8 @@ __all__ = [
     "StoredKeyChain",
     "StoredQuorum",
     "StoredTransaction",
+    "Utxo",
+    "WalletTransaction",
     "WatchItem",
     "Watermarks",
 ]

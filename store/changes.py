@@ -2,7 +2,8 @@
 
 Each change is checked against what is stored before it is applied; one that does not fit is a bug of the caller and
 raises ValueError, and then nothing of its batch is stored. Hashes are 32 bytes in wire order, heights absolute. What is
-remembered of peers stands in `peer_changes.py`, chains of keys in `key_chain_changes.py`.
+remembered of peers stands in `peer_changes.py`, chains of keys in `key_chain_changes.py`, what is watched in
+`watch_changes.py`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from phasegate.consensus.quorums import QuorumCommitment
 from phasegate.store.key_chain_changes import KeyChainChange
 from phasegate.store.packed import PackedFilters
 from phasegate.store.peer_changes import PeerChange
+from phasegate.store.watch_changes import WatchChange
 
 
 @attrs.frozen
@@ -271,23 +273,6 @@ class RecordBlock:
 
 
 @attrs.frozen
-class AddWatch:
-    """Scripts to watch, as (script, label); they are matched from the first wanted filter on, known ones stay."""
-
-    items: tuple[tuple[bytes, str], ...]
-
-
-@attrs.frozen
-class RemoveWatch:
-    """Scripts to forget, with their coins and the transactions that concern no other item; unknown ones are ignored.
-
-    A script of a chain of keys stays watched for that.
-    """
-
-    scripts: tuple[bytes, ...]
-
-
-@attrs.frozen
 class AppendJournal:
     """One transition of a chart: when (seconds since 1970), from which state to which, by what, why, on which facts."""
 
@@ -327,8 +312,7 @@ Change = (
     | MarkMatched
     | SearchBlocks
     | RecordBlock
-    | AddWatch
-    | RemoveWatch
+    | WatchChange
     | AppendJournal
     | KeepHistory
     | KeyChainChange

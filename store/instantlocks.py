@@ -96,6 +96,26 @@ _ROWS = "SELECT txid, quorum_type, quorum_hash, mined_by, payload, crc FROM inst
 _NUMBERED = "SELECT row_id, txid, quorum_type, quorum_hash, mined_by, payload, crc FROM instantlocks ORDER BY row_id"
 
 
+def locked_against(rows: Session, txid: bytes) -> bytes | None:
+    """The txid of the transaction for which a verified lock holds an input of the found `txid`; None without one."""
+    found = rows.run(f"{_AGAINST} ORDER BY l.lock LIMIT 1", (txid,))
+    return found[0][0] if found else None
+
+
+_AGAINST = """SELECT l.lock FROM transaction_inputs AS i JOIN instantlock_inputs AS l
+    ON l.txid = i.txid AND l.position = i.position AND l.lock <> i.spender WHERE i.spender = ?"""
+
+
+def contradicted(rows: Session, txid: bytes) -> list[bytes]:
+    """The txids of the found transactions that spend what a verified lock holds for `txid`, and have no lock."""
+    return [spender for (spender,) in rows.run(_CONTRADICTED, (txid,))]
+
+
+_CONTRADICTED = """SELECT DISTINCT i.spender FROM instantlock_inputs AS l JOIN transaction_inputs AS i
+    ON i.txid = l.txid AND i.position = l.position WHERE l.lock = ?1 AND i.spender <> ?1
+    AND NOT EXISTS (SELECT 1 FROM instantlocks AS own WHERE own.txid = i.spender) ORDER BY i.spender"""
+
+
 def _points(rows: Session, txid: bytes) -> list[tuple[bytes, int]]:
     sql = "SELECT txid, position FROM instantlock_inputs WHERE lock = ? ORDER BY txid, position"
     return [(spent, position) for spent, position in rows.run(sql, (txid,))]

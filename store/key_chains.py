@@ -23,10 +23,11 @@ import attrs
 
 from phasegate.consensus.descriptors import Descriptor, parse_descriptors
 from phasegate.store import wallet
-from phasegate.store.changes import AddWatch, RecordBlock, RemoveWatch
+from phasegate.store.changes import RecordBlock
 from phasegate.store.database import Session
 from phasegate.store.key_chain_changes import AddKeyChains, RemoveKeyChains
 from phasegate.store.marks import ChainMarks
+from phasegate.store.watch_changes import AddWatch, RemoveWatch
 
 CONCERNED = (AddKeyChains, RecordBlock)
 """Changes after which a chain may have to be longer."""

@@ -5,6 +5,7 @@ is found afterwards as before. A masternode list of schema 1 holds its active qu
 set, not judged yet; one that cannot be read goes and is downloaded again. The inputs of found transactions are known as
 far as they spent watched coins. Schema 2 remembered nothing of peers; what it had is as it is now. Schema 3 had no
 seals: what it holds is sealed as it is found. Schema 4 had no chains of keys; all that it watches is there for itself.
+Nor did it keep a record of what a reorganisation took away.
 """
 
 from __future__ import annotations

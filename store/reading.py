@@ -19,9 +19,12 @@ from phasegate.store import (
     digest,
     disputes,
     filters,
+    history,
+    holdings,
     instantlocks,
     journal,
     key_chains,
+    lost,
     masternodes,
     outpoints,
     peers,
@@ -32,7 +35,10 @@ from phasegate.store import (
 )
 from phasegate.store.damage import Damage
 from phasegate.store.database import Database, Session
+from phasegate.store.history import WalletTransaction
+from phasegate.store.holdings import Balance, Utxo
 from phasegate.store.index import HashIndex
+from phasegate.store.lost import LostTransaction
 from phasegate.store.marks import ChainMarks, Watermarks
 from phasegate.store.packed import read_packed
 from phasegate.store.peer_changes import Address, BroadcastRow, PeerRow, ReputationRow
@@ -227,6 +233,51 @@ class Reading:
         """The found transactions with a row id above `after`, in the chain's order."""
         with self._database.snapshot() as rows:
             return wallet.transactions(rows, after)
+
+    def history(self, after: int = 0, script: bytes | None = None, limit: int | None = None) -> list[WalletTransaction]:
+        """The found transactions above row id `after` with all that is known of them; see `store/history.py`."""
+        with self._now() as (rows, chain):
+            return history.history(rows, chain, after, script, limit)
+
+    def lost_transactions(self, after: int = 0) -> list[LostTransaction]:
+        """What reorganisations took out of the chain, above row id `after`, oldest first."""
+        with self._database.snapshot() as rows:
+            return lost.lost(rows, after)
+
+    def rival(self, txid: bytes, inputs: Iterable[OutPoint]) -> bytes | None:
+        """Another transaction than `txid` that spends one of `inputs`, found in a block or held by a verified lock."""
+        with self._now() as (rows, _):
+            return lost.rival(rows, txid, inputs)
+
+    def watched(self, scripts: Iterable[bytes]) -> set[bytes]:
+        """Those of `scripts` that are watched."""
+        with self._now() as (rows, _):
+            return wallet.watched(rows, scripts)
+
+    def coins_at(self, points: Iterable[OutPoint]) -> list[Coin]:
+        """The coins of watched scripts at these places, unspent or not."""
+        with self._now() as (rows, _):
+            return wallet.coins_at(rows, points)
+
+    def contradicted(self, txid: bytes) -> list[bytes]:
+        """The txids of found transactions that spend what a verified lock holds for `txid`, and have none."""
+        with self._database.snapshot() as rows:
+            return instantlocks.contradicted(rows, txid)
+
+    def locked_against(self, txid: bytes) -> bytes | None:
+        """The txid of the transaction for which a verified lock holds an input of the found transaction `txid`."""
+        with self._database.snapshot() as rows:
+            return instantlocks.locked_against(rows, txid)
+
+    def utxos(self, script: bytes | None = None) -> list[Utxo]:
+        """The unspent coins, or those of one script, in the chain's order."""
+        with self._now() as (rows, chain):
+            return holdings.utxos(rows, chain, script)
+
+    def holdings(self) -> dict[bytes, Balance]:
+        """What the unspent coins of each watched script come to."""
+        with self._now() as (rows, chain):
+            return holdings.balances(rows, chain)
 
     def transaction_height(self, txid: bytes) -> int | None:
         """The height of the found transaction `txid` (32 bytes, wire order); None if it was not found."""

@@ -25,6 +25,7 @@ from phasegate.store import (
     filters,
     headers,
     instantlocks,
+    lost,
     masternodes,
     peers,
     pruning,
@@ -41,7 +42,7 @@ from phasegate.store.marks import ChainMarks
 from phasegate.store.segments import ALL_SERIES, HEADERS, SPAN, contiguous_end, cut, damaged_heights, erase, read_joined
 
 _BESIDE_THE_CHAIN = (masternodes, quorums, chainlocks, instantlocks)
-_HINTS = (peers, reputations, broadcasts)
+_HINTS = (peers, reputations, broadcasts, lost)
 _ABOVE = "above the marks"
 _NOT_THE_CHAIN = (
     _ABOVE,
@@ -58,6 +59,7 @@ _NOT_THE_CHAIN = (
     "peer_key",
     "reputations",
     "broadcasts",
+    "lost_transactions",
     *seals.TABLES,
 )
 

@@ -4,6 +4,7 @@
 chain reaches. `matches` are the blocks whose filters matched, `recorded` once their bodies have been searched. A coin
 is an output to a watched script; what a transaction received, sent and concerned follows from the coins it made and
 spent, so that the two can never disagree; its inputs are kept to see when an InstantSend lock contradicts it.
+`lost_transactions` is a record of those that a reorganisation took out of the chain.
 `masternodes` with `anchor` set are states on which quorums are computed. `meta` is the file's identity, and `seals` say
 what the tables without checksums hold (see `seals.py`). The tables from
 `peers` on are hints: they have no constraint on what a value says, and no index, so that no odd value in them can make
@@ -73,6 +74,8 @@ TABLES = (
     """CREATE TABLE transaction_inputs(spender BLOB NOT NULL, txid BLOB NOT NULL, position INTEGER NOT NULL,
         PRIMARY KEY(spender, txid, position)) STRICT, WITHOUT ROWID""",
     "CREATE INDEX transaction_inputs_spent ON transaction_inputs(txid, position)",
+    """CREATE TABLE lost_transactions(row_id INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL, txid BLOB NOT NULL,
+        height INTEGER NOT NULL, block_hash BLOB NOT NULL, details BLOB NOT NULL, crc INTEGER NOT NULL) STRICT""",
     """CREATE TABLE journal(row_id INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL, source TEXT NOT NULL,
         target TEXT NOT NULL, event TEXT NOT NULL, reason TEXT NOT NULL, facts TEXT NOT NULL) STRICT""",
     """CREATE TABLE peers(host TEXT NOT NULL, port INTEGER NOT NULL, source TEXT NOT NULL, services INTEGER NOT NULL,

@@ -29,6 +29,7 @@ from phasegate.store import (
     instantlocks,
     journal,
     key_chains,
+    lost,
     masternodes,
     peers,
     pruning,
@@ -42,6 +43,7 @@ from phasegate.store import (
 from phasegate.store import changes as c
 from phasegate.store import key_chain_changes as k
 from phasegate.store import peer_changes as p
+from phasegate.store import watch_changes as w
 from phasegate.store.database import Database, Session
 from phasegate.store.errors import StoreCorrupt, StoreFailed
 from phasegate.store.identity import Anchor, create, refuse_mismatch
@@ -58,6 +60,7 @@ _ON_CHAIN: dict[type[c.Change], Callable[[Session, ChainMarks, Any], ChainMarks 
     c.AppendHeaders: headers.append_headers,
     c.SetContext: context.set_context,
     c.RollBack: headers.roll_back,
+    w.RecordLost: lost.record_lost,
     c.RollBackFilters: filters.roll_back_filters,
     c.SetMasternodes: masternodes.set_masternodes,
     c.SetQuorumSet: quorums.set_quorum_set,
@@ -69,7 +72,7 @@ _ON_CHAIN: dict[type[c.Change], Callable[[Session, ChainMarks, Any], ChainMarks 
     c.PutFilterVariants: disputes.put_variants,
     c.MarkMatched: wallet.mark_matched,
     c.SearchBlocks: wallet.search_blocks,
-    c.AddWatch: key_chains.add_watch,
+    w.AddWatch: key_chains.add_watch,
     k.AddKeyChains: key_chains.add_key_chains,
 }
 _BESIDE: dict[type[c.Change], Callable[[Session, Any], None]] = {
@@ -78,8 +81,9 @@ _BESIDE: dict[type[c.Change], Callable[[Session, Any], None]] = {
     c.RecordInstantLock: instantlocks.record_instantlock,
     c.RecordRefusedBranch: branches.record_refused,
     c.ForgetDisputes: disputes.forget_disputes,
-    c.RemoveWatch: key_chains.remove_watch,
-    k.RemoveKeyChains: key_chains.remove_key_chains,
+    w.LabelWatch: wallet.label_watch,
+    w.RemoveWatch: lost.remove_watch,
+    k.RemoveKeyChains: lost.remove_key_chains,
     c.AppendJournal: journal.append_journal,
     c.KeepHistory: journal.keep_history,
     p.PutPeers: peers.put_peers,

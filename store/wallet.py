@@ -14,10 +14,12 @@ import attrs
 
 from phasegate.consensus.blocks import Coin
 from phasegate.consensus.primitives import OutPoint
-from phasegate.store.changes import AddWatch, MarkMatched, RemoveWatch, SearchBlocks
-from phasegate.store.database import Session
+from phasegate.store.changes import MarkMatched, SearchBlocks
+from phasegate.store.chosen import AFTER, AT, Chosen
+from phasegate.store.database import Session, Value
 from phasegate.store.marks import ChainMarks
 from phasegate.store.pruning import birthday
+from phasegate.store.watch_changes import AddWatch, LabelWatch, RemoveWatch
 
 
 @attrs.frozen
@@ -51,6 +53,11 @@ def add_watch(rows: Session, chain: ChainMarks, change: AddWatch) -> None:
     """Apply `AddWatch`."""
     below = birthday(rows, chain) - 1
     rows.many("INSERT OR IGNORE INTO watch VALUES(?, ?, ?)", ((script, label, below) for script, label in change.items))
+
+
+def label_watch(rows: Session, change: LabelWatch) -> None:
+    """Apply `LabelWatch`."""
+    rows.many("UPDATE watch SET label = ? WHERE script = ?", ((label, script) for script, label in change.items))
 
 
 def remove_watch(rows: Session, change: RemoveWatch) -> None:
@@ -144,6 +151,17 @@ def matched_heights(rows: Session) -> list[int]:
     return [height for (height,) in rows.run("SELECT height FROM matches ORDER BY height")]
 
 
+def watched(rows: Session, scripts: Iterable[bytes]) -> set[bytes]:
+    """Those of `scripts` that are watched."""
+    return {script for script in scripts if rows.run("SELECT 1 FROM watch WHERE script = ?", (script,))}
+
+
+def coins_at(rows: Session, points: Iterable[OutPoint]) -> list[Coin]:
+    """The coins at these places, unspent or not."""
+    sql = "SELECT value, script, height FROM coins WHERE txid = ? AND position = ?"
+    return [Coin(point, *row) for point in points for row in rows.run(sql, (point.txid, point.index))]
+
+
 def coins(rows: Session) -> dict[OutPoint, Coin]:
     """The unspent coins."""
     found = rows.run("SELECT txid, position, value, script, height FROM coins WHERE spent_by IS NULL")
@@ -170,15 +188,19 @@ _UNSPENT = """SELECT w.script, coalesce(c.value, 0) FROM watch AS w
 
 def transactions(rows: Session, after: int = 0, at: int | None = None) -> list[StoredTransaction]:
     """The found transactions with a row id above `after`, in the chain's order; `at`: of one height only."""
-    chosen, bound = (_AFTER, after) if at is None else (_AT, at)
-    found = rows.run(chosen.transactions, (bound,))
+    return chosen_transactions(rows, AFTER, (after,)) if at is None else chosen_transactions(rows, AT, (at,))
+
+
+def chosen_transactions(rows: Session, chosen: Chosen, bounds: tuple[Value, ...]) -> list[StoredTransaction]:
+    """The found transactions for which the condition of `chosen` holds with these values, in the chain's order."""
+    found = rows.run(chosen.transactions, bounds)
     if not found:
         return []
     scripts: dict[int, set[bytes]] = {}
-    for row_id, script in rows.run(chosen.scripts, (bound,)):
+    for row_id, script in rows.run(chosen.scripts, bounds):
         scripts.setdefault(row_id, set()).add(script)
-    received, sent = (_summed(rows.run(amounts, (bound,))) for amounts in (chosen.received, chosen.sent))
-    locked: dict[bytes, int] = dict(rows.run(chosen.contradicted, (bound,)) + rows.run(chosen.locked, (bound,)))
+    received, sent = (_summed(rows.run(amounts, bounds)) for amounts in (chosen.received, chosen.sent))
+    locked: dict[bytes, int] = dict(rows.run(chosen.contradicted, bounds) + rows.run(chosen.locked, bounds))
     return [
         StoredTransaction(
             row_id,
@@ -192,54 +214,3 @@ def transactions(rows: Session, after: int = 0, at: int | None = None) -> list[S
         )
         for row_id, txid, height, position in found
     ]
-
-
-_COINS_OF = "FROM transactions AS t CROSS JOIN coins AS c ON"
-
-
-@attrs.frozen
-class _Chosen:
-    """The statements that read the transactions `t` for which a condition with one value holds, each by an index.
-
-    These are found first, then what belongs to them (CROSS JOIN), and sorted at last (+): SQLite, which has no
-    statistics, would else read whole tables for a few rows.
-    """
-
-    condition: str
-
-    @property
-    def transactions(self) -> str:
-        return self._where(
-            "SELECT row_id, txid, height, position FROM transactions AS t", " ORDER BY +height, +position"
-        )
-
-    @property
-    def scripts(self) -> str:
-        made = self._where(f"SELECT t.row_id, c.script {_COINS_OF} c.txid = t.txid")
-        spent = self._where(f"SELECT t.row_id, c.script {_COINS_OF} c.spent_by = t.txid")
-        return f"{made} UNION {spent}"
-
-    @property
-    def received(self) -> str:
-        return self._where(f"SELECT c.txid, c.value {_COINS_OF} c.txid = t.txid")
-
-    @property
-    def sent(self) -> str:
-        return self._where(f"SELECT c.spent_by, c.value {_COINS_OF} c.spent_by = t.txid")
-
-    @property
-    def locked(self) -> str:
-        return self._where("SELECT t.txid, 1 FROM transactions AS t CROSS JOIN instantlocks AS l ON l.txid = t.txid")
-
-    @property
-    def contradicted(self) -> str:
-        return self._where(
-            """SELECT t.txid, 0 FROM transactions AS t CROSS JOIN transaction_inputs AS i ON i.spender = t.txid
-            JOIN instantlock_inputs AS l ON l.txid = i.txid AND l.position = i.position AND l.lock <> t.txid"""
-        )
-
-    def _where(self, select: str, order: str = "") -> str:
-        return f"{select} WHERE {self.condition}{order}"
-
-
-_AFTER, _AT = _Chosen("t.row_id > ?1"), _Chosen("t.height = ?1")

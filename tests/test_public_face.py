@@ -13,12 +13,14 @@ import phasegate
 def test_the_surface_is_this() -> None:
     """Names are added here on purpose, and never vanish."""
     assert set(phasegate.__all__) == {
-        "PHASES", "BroadcastLimit", "BroadcastMoved", "BroadcastStatus", "ChainLocked", "Client", "ClientFailed",
-        "Config", "ConfigError", "Event", "Fault", "InstantLocked", "InterleavedChart", "JournalRow",
-        "Lagged", "Limits",
+        "PHASES", "Balance", "BroadcastLimit", "BroadcastMoved", "BroadcastStatus", "ChainLocked", "Client",
+        "ClientFailed", "Config", "ConfigError", "Event", "Fault", "InstantLocked", "InterleavedChart", "JournalRow",
+        "Lagged", "Limits", "LostTransaction",
         "LocalProtocolError", "Network", "PeerChart", "PeerMisbehaved", "PhaseRun", "Progress", "RefusedTransaction",
         "Rewound", "Stage", "Status", "StoreCorrupt", "StoreError", "StoreFailed", "StoreLocked", "StoreMismatch",
-        "StoredTransaction", "Subscription", "SyncChart", "TransactionFound", "Transition", "Warned", "Watermarks",
+        "StoredTransaction", "Subscription", "SyncChart", "TransactionConflicted", "TransactionDropped",
+        "TransactionFound", "TransactionLost", "TransactionReturned", "TransactionSeen", "Transition",
+        "UnconfirmedTransaction", "Utxo", "WalletTransaction", "Warned", "Watermarks",
         "__version__", "network", "open_client",
     }  # fmt: skip
 

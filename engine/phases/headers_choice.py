@@ -27,7 +27,7 @@ from phasegate.engine.phases.headers_requests import Batch, HeaderRequests
 from phasegate.engine.phases.headers_stored import StoredHeaders
 from phasegate.engine.requests import Desk
 from phasegate.engine.work import Work
-from phasegate.store import AppendHeaders, RecordRefusedBranch
+from phasegate.store import AppendHeaders, RecordLost, RecordRefusedBranch
 
 MAX_STALE = 3
 """Answers that bring nothing new, with nothing stored in between, before a peer is dropped as useless."""
@@ -211,7 +211,8 @@ class Choice:
             self._count_stale()
             return
         old_tip = self._work.writer.marks.tip
-        await self._work.writer.commit(branch.changes())
+        lost = RecordLost(branch.fork.height, self._work.seams.now())
+        await self._work.writer.commit([lost, *branch.changes()])
         self._work.live.settled.clear()
         self._work.live.opinions.examined.clear()
         self._tip, self.branch, self._stale, self._shared = branch.tip, None, 0, -1

@@ -19,7 +19,7 @@ from phasegate.consensus.x11 import HEADER_SIZE, x11_many
 from phasegate.engine.errors import Failure, FailureKind
 from phasegate.engine.phases.headers_requests import PIECE
 from phasegate.engine.work import Work
-from phasegate.store import RollBack, Store, StoreCorrupt
+from phasegate.store import RecordLost, RollBack, Store, StoreCorrupt
 
 _NEVER_FUTURE = (1 << 32) - 1
 """The clock for what is stored: it was not from the future when it came."""
@@ -126,7 +126,8 @@ class StoredHeaders:
         """Roll back to `good`, the last header that holds, say why, and begin the walk again."""
         tip = self._work.writer.marks.tip
         self._work.warn("headers-repaired", f"stored headers above {good.height} are wrong ({reason}): rolled back")
-        await self._work.writer.commit([RollBack(good.height, good.work)])
+        lost = RecordLost(good.height, self._work.seams.now())
+        await self._work.writer.commit([lost, RollBack(good.height, good.work)])
         self._work.live.agreed.clear()
         self._work.live.elsewhere.clear()
         self._work.live.settled.clear()

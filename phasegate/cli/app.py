@@ -27,6 +27,7 @@ from phasegate.cli.replay import replay
 from phasegate.cli.simnet import simnet
 from phasegate.cli.status import status
 from phasegate.cli.sync import sync
+from phasegate.cli.transactions import transactions
 from phasegate.cli.unwatch import unwatch
 from phasegate.cli.verify import verify
 
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 for _command in (sync, status, history, replay, unwatch, broadcast, demo, diagram, verify, policy, bench, simnet):
     app.command()(_command)
+app.command()(transactions)
 app.add_typer(peers)
 app.add_typer(check)
 

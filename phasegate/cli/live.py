@@ -74,6 +74,32 @@ def _(event: events.TransactionFound) -> str:
 
 
 @told.register
+def _(event: events.TransactionLost) -> str:
+    return f"Lost {hexed(event.txid)}: block {event.height} left the chain"
+
+
+@told.register
+def _(event: events.TransactionReturned) -> str:
+    return f"Transaction {hexed(event.txid)} is back at {event.height}, after {event.old_height}"
+
+
+@told.register
+def _(event: events.TransactionConflicted) -> str:
+    return f"Transaction {hexed(event.txid)} conflicts with {hexed(event.conflict)}, which is locked by InstantSend"
+
+
+@told.register
+def _(event: events.TransactionSeen) -> str:
+    sure = "locked by InstantSend" if event.instantlock else "nothing proves it yet"
+    return f"Seen {hexed(event.txid)} in no block: {dash(event.received - event.sent, sign='+')}, {sure}"
+
+
+@told.register
+def _(event: events.TransactionDropped) -> str:
+    return f"Transaction {hexed(event.txid)}, seen in no block, is given up: {event.reason}"
+
+
+@told.register
 def _(event: events.ChainLocked) -> str:
     return f"ChainLock at {event.height}"
 

@@ -20,7 +20,12 @@ from phasegate.engine.events import (
     Lagged,
     Progress,
     Rewound,
+    TransactionConflicted,
+    TransactionDropped,
     TransactionFound,
+    TransactionLost,
+    TransactionReturned,
+    TransactionSeen,
     Transition,
     Warned,
 )
@@ -100,8 +105,8 @@ def _(event: Progress) -> tuple[str, float | None, Fields]:
 
 
 @as_line.register
-def _(event: TransactionFound) -> tuple[str, float | None, Fields]:
-    return "transaction", event.time, {
+def _(event: TransactionFound | TransactionLost) -> tuple[str, float | None, Fields]:
+    return "transaction" if isinstance(event, TransactionFound) else "lost", event.time, {
         "row_id": event.row_id,
         "txid": event.txid[::-1].hex(),
         "height": event.height,
@@ -109,6 +114,34 @@ def _(event: TransactionFound) -> tuple[str, float | None, Fields]:
         "received": event.received,
         "sent": event.sent,
     }  # fmt: skip
+
+
+@as_line.register
+def _(event: TransactionReturned) -> tuple[str, float | None, Fields]:
+    fields = {"txid": event.txid[::-1].hex(), "height": event.height, "old_height": event.old_height}
+    return "returned", event.time, fields
+
+
+@as_line.register
+def _(event: TransactionConflicted) -> tuple[str, float | None, Fields]:
+    return "conflict", event.time, {"txid": event.txid[::-1].hex(), "conflict": event.conflict[::-1].hex()}
+
+
+@as_line.register
+def _(event: TransactionSeen) -> tuple[str, float | None, Fields]:
+    return "seen", event.time, {
+        "txid": event.txid[::-1].hex(),
+        "scripts": [script.hex() for script in event.scripts],
+        "received": event.received,
+        "sent": event.sent,
+        "instantlock": event.instantlock,
+        "confirmed": event.confirmed,
+    }  # fmt: skip
+
+
+@as_line.register
+def _(event: TransactionDropped) -> tuple[str, float | None, Fields]:
+    return "dropped", event.time, {"txid": event.txid[::-1].hex(), "reason": event.reason}
 
 
 @as_line.register

@@ -100,4 +100,5 @@ def _say_json(
 def _item(item: WatchItem, chain: Network) -> dict[str, Any]:
     from phasegate.consensus.addresses import address_of
 
-    return {"script": item.script.hex(), "address": address_of(item.script, chain), "matched_to": item.matched_to}
+    address = address_of(item.script, chain)
+    return {"script": item.script.hex(), "address": address, "label": item.label, "matched_to": item.matched_to}

@@ -91,6 +91,7 @@ async def test_a_pause_stops_every_region(world: World, running: Start, autojump
                 break
         await run.client.pause()
         await run.until("paused")
+        await run.settled()  # the chart is there before all that was left has ended
         assert run.client.open_requests == ()
         assert run.client.current is None
         await run.client.resume()

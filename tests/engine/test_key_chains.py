@@ -118,6 +118,7 @@ async def test_an_extended_key_added_in_any_phase(
     async with running(config(world, script(0, 0, 5).hex())) as run:
         await run.until(phase)
         await run.client.watch([ITEM])
+        await run.settled()
         await synced_to(run, paying())
         await knows_all(run, paying())
 

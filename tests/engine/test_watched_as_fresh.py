@@ -24,7 +24,7 @@ from phasegate.consensus.primitives import Block
 from phasegate.consensus.watch_texts import KeyChain, Watch, parse_watch
 from phasegate.engine.config import Config
 from phasegate.p2p.simnet.generated import GeneratedChain
-from phasegate.store import StoredTransaction
+from phasegate.store import WalletTransaction
 from tests.paid_key_chains import account_text, begin, extend_busily, script
 from tests.simulated_world import Run, World, runner
 
@@ -127,7 +127,7 @@ def watch_of(names: tuple[str, ...]) -> Watch:
     return Watch.joined([parse_watch(ITEMS[name], SIMNET) for name in names])
 
 
-Found = tuple[list[StoredTransaction], dict[bytes, int]]
+Found = tuple[list[WalletTransaction], dict[bytes, int]]
 
 
 def found(run: Run) -> Found:

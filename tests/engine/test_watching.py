@@ -30,7 +30,7 @@ def test_a_configuration_takes_every_kind_of_item() -> None:
     assert [(str(chain.descriptor), chain.gap) for chain in config.key_chains] == [(chain, 9) for chain in CHAINS]
 
 
-@pytest.mark.parametrize(("items", "why"), [("51", "give a tuple"), (b"51", "give a tuple"), (["51", "x"], "'x' is")])
+@pytest.mark.parametrize(("items", "why"), [("51", "give a list"), (b"51", "give a list"), (["51", "x"], "'x' is")])
 def test_a_wrong_item_is_named(items: Any, why: str) -> None:
     with pytest.raises(ConfigError, match=why):
         asked(items, SIMNET)

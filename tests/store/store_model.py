@@ -24,6 +24,7 @@ from phasegate.store import (
     segments,
 )
 from phasegate.store import changes as c
+from phasegate.store import watch_changes as w
 from tests.store.remembered_model import Remembered
 
 Key = tuple[int, bytes]
@@ -257,10 +258,10 @@ class Model:
                 self._record(height, findings)
             case c.PruneFilters():
                 pass  # how much goes depends on where segments end: `pruned` is told
-            case c.AddWatch(items):
+            case w.AddWatch(items):
                 self.watch = {**{script: self.birthday - 1 for script, _ in items}, **self.watch}
                 self._want_what_was_pruned()
-            case c.RemoveWatch(scripts):
+            case w.RemoveWatch(scripts):
                 self._forget(set(scripts))
             case _:
                 assert self.remembered.apply(change), change

@@ -31,6 +31,7 @@ from phasegate.store import (
     SetPeerKey,
     SetQuorumSet,
     Store,
+    StoreCorrupt,
     StoreFailed,
     StoreMismatch,
 )
@@ -157,6 +158,15 @@ def test_a_migrated_store_remembers_nothing_of_peers_and_can(old: Path) -> None:
     store.commit([SetPeerKey(b"k" * 32), SetAnchors((("10.0.0.1", 9999),))])
     assert (store.peer_key(), store.anchors()) == (b"k" * 32, [("10.0.0.1", 9999)])
     store.close()
+
+
+def test_a_store_whose_seals_are_broken_is_not_sealed_anew(tmp_path: Path, present: Path) -> None:
+    """Schema 4 had seals: a coin that was changed in such a file is damage, also for who opens it first."""
+    written_by_schema(4, tmp_path / "old", present)
+    execute(tmp_path / "old", "UPDATE coins SET value = 51")
+    with pytest.raises(StoreCorrupt, match="coins are damaged"):
+        Store.open(tmp_path / "old", SIMNET)
+    assert Store.repair(tmp_path / "old", SIMNET).damages[0].table == "coins"
 
 
 def test_a_list_that_cannot_be_read_goes_and_a_damaged_one_is_named(old: Path) -> None:

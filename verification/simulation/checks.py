@@ -36,8 +36,8 @@ MAILBOX = 64
 """Events that may wait for the chart."""
 GROWING = ("headers", "cfheaders")
 """Phases whose count of stored items only grows within a walk: that of filters falls when a script is added."""
-BESIDE = {"errands": "locks"}
-"""What is asked for beside the phases, with the name of its limits: announced locks."""
+BESIDE = {"errands": "locks", "transactions": "locks"}
+"""What is asked for beside the phases, with the name of its limits: announced locks, and announced transactions."""
 
 AFTER_HEADERS = ("mnlist", "mnlist_waiting", "cfheaders", "synced")
 """The leaves that headers lead to when they are complete; of regions the first."""

@@ -1,0 +1,56 @@
+"""What a user gives to be watched or labelled: scripts as bytes or as text, with labels or without."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from phasegate.consensus.params import Network
+from phasegate.engine.config import watch_script
+from phasegate.engine.errors import ConfigError
+
+Labelled = Mapping[bytes, str] | Mapping[str, str] | Mapping[bytes | str, str]
+Items = tuple[tuple[bytes, str], ...]
+
+LONGEST_LABEL = 200
+"""Characters of a label."""
+
+
+def script_of(item: bytes | str, network: Network) -> bytes:
+    """The scriptPubKey that is meant.
+
+    Args:
+        item: raw bytes, or an address of `network` or script hex as text.
+        network: whose addresses are meant.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    if isinstance(item, str):
+        return watch_script(item, network)
+    if not isinstance(item, bytes | bytearray):
+        raise ConfigError(f"{item!r} is neither a script nor an address")
+    return watch_script(item.hex(), network)
+
+
+def labelled(items: Labelled, network: Network) -> Items:
+    """What is to be labelled, as (script, label).
+
+    Args:
+        items: scripts or addresses, mapped to labels.
+        network: whose addresses are meant.
+
+    Raises:
+        ConfigError: one is neither script nor address, or a label is no line of text.
+    """
+    return tuple([(script_of(item, network), line(label)) for item, label in items.items()])
+
+
+def line(label: str) -> str:
+    """`label`, if it is one.
+
+    Raises:
+        ConfigError: it is no line of text, or too long.
+    """
+    if not isinstance(label, str) or not label.isprintable() or len(label) > LONGEST_LABEL:
+        raise ConfigError(f"label {label!r} is no line of at most {LONGEST_LABEL} characters")
+    return label

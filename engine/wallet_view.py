@@ -1,0 +1,94 @@
+"""The wallet's side of a client: what was found, how sure it is, what it comes to, and how it is called."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import attrs
+
+from phasegate.engine.config import Config
+from phasegate.engine.errors import ConfigError
+from phasegate.engine.labels import Labelled, labelled, script_of
+from phasegate.engine.seams import Writer
+from phasegate.engine.unconfirmed import Unconfirmed, UnconfirmedTransaction
+from phasegate.store import Balance, LabelWatch, LostTransaction, Store, Utxo, WalletTransaction
+
+
+class WalletView:
+    """What a wallet asks. Every answer is of one committed state; all is read from the store, nothing is counted twice.
+
+    Scripts are scriptPubKeys as raw bytes, or addresses of the network or script hex as text.
+
+    Raises:
+        ConfigError: from every method that takes scripts: one is none, or is not watched.
+        StoreError: from every method: the client has ended and its store is closed, or the disk refuses.
+    """
+
+    config: Config
+    _store: Store
+    _writer: Writer
+    _unconfirmed: Unconfirmed
+
+    def transactions(
+        self, after: int = 0, *, script: bytes | str | None = None, limit: int | None = None
+    ) -> list[WalletTransaction]:
+        """Found transactions above row id `after`, in the chain's order; txids are 32 bytes in wire order.
+
+        A transaction of which more was learnt has a new row id. So who asks again with the highest one that it has
+        seen misses nothing; confirmations and locks change without one.
+
+        Args:
+            after: only those with a higher row id.
+            script: only those that pay to it or spend from it.
+            limit: at most so many, those with the lowest row ids.
+        """
+        if limit is not None and limit < 0:
+            raise ConfigError(f"limit {limit} is below 0")
+        return self._store.history(after, None if script is None else self._watched(script), limit)
+
+    def lost_transactions(self, after: int = 0) -> list[LostTransaction]:
+        """What reorganisations took out of the chain, above row id `after`, oldest first, and whether it came back."""
+        return self._store.lost_transactions(after)
+
+    def utxos(self, script: bytes | str | None = None) -> list[Utxo]:
+        """The unspent coins, or those of one script, in the chain's order."""
+        return self._store.utxos(None if script is None else self._watched(script))
+
+    def balance(self, *scripts: bytes | str) -> Balance:
+        """What the unspent coins of these scripts come to, of all that are watched when none is given."""
+        held = self.balance_of_each()
+        wanted = {self._watched(script) for script in scripts} if scripts else held
+        return sum((held[script] for script in wanted), Balance())
+
+    def balance_of_each(self) -> dict[bytes, Balance]:
+        """What the unspent coins of every watched script come to; the keys are raw scriptPubKeys."""
+        pending = Counter[bytes]()
+        for tx in self._unconfirmed.transactions:
+            pending.update(dict(tx.changes))
+        held = self._store.holdings()
+        return {script: attrs.evolve(balance, unconfirmed=pending[script]) for script, balance in held.items()}
+
+    def unconfirmed(self) -> list[UnconfirmedTransaction]:
+        """What was seen of the wallet in no block, the first seen first: of this run, and believed only if locked."""
+        return self._unconfirmed.transactions
+
+    def balances(self) -> dict[bytes, int]:
+        """Unspent duffs of each watched script; the keys are raw scriptPubKeys."""
+        return self._store.balances()
+
+    def labels(self) -> dict[bytes, str]:
+        """The label of each watched script, "" where there is none."""
+        return {item.script: item.label for item in self._store.watch_items()}
+
+    async def label(self, items: Labelled) -> None:
+        """Call watched scripts otherwise: a mapping of scripts to labels of one line, "" for none."""
+        named = labelled(items, self.config.network)
+        for item in items:
+            self._watched(item)
+        await self._writer.commit([LabelWatch(named)])
+
+    def _watched(self, item: bytes | str) -> bytes:
+        script = script_of(item, self.config.network)
+        if not self._store.watched([script]):
+            raise ConfigError(f"not watched: {item if isinstance(item, str) else script.hex()}")
+        return script
