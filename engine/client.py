@@ -17,21 +17,15 @@ from contextlib import asynccontextmanager, suppress
 import trio
 
 from phasegate.consensus.transactions import relayable
+from phasegate.engine.attending import Attending, ClientFailed
 from phasegate.engine.broadcast_search import search_back
 from phasegate.engine.broadcast_stages import BroadcastStatus, Stage
 from phasegate.engine.broadcasts import Broadcasts
 from phasegate.engine.config import Config
-from phasegate.engine.errors import leaves
-from phasegate.engine.events import (
-    Broadcast,
-    Event,
-    Rewound,
-    Subscription,
-    TransactionFound,
-    Transition,
-    Warned,
-)
-from phasegate.engine.inquiry import Inquiry, Status
+from phasegate.engine.errors import ConfigError, leaves
+from phasegate.engine.events import Broadcast, Event, Rewound, Warned
+from phasegate.engine.following import found_now
+from phasegate.engine.inquiry import Status
 from phasegate.engine.interpreter import Interpreter
 from phasegate.engine.lock_news import LockNews
 from phasegate.engine.locks import Locks
@@ -47,14 +41,10 @@ from phasegate.engine.sync import SyncBindings
 from phasegate.engine.vigil import Vigil
 from phasegate.engine.work import Live, Work, unwrapped
 from phasegate.statecharts.catalogue import chart_of
-from phasegate.store import AddWatch, RemoveWatch, StoreCorrupt, StoreError, StoreFailed, Watermarks
+from phasegate.store import AddWatch, Rematch, RemoveWatch, StoreCorrupt, StoreError, StoreFailed, Watermarks
 
 
-class ClientFailed(Exception):
-    """The client crashed; the cause is kept. What was committed is stored, unless the store itself was damaged."""
-
-
-class Client(Inquiry):
+class Client(Attending):
     """A light client.
 
     Args:
@@ -144,6 +134,7 @@ class Client(Inquiry):
         try:
             await self._run_to_the_end(task_status)
         finally:
+            self._work.block_orders.end()
             self.broadcasting.end()  # who waits may end everything by its error, so damage is repaired before
 
     async def _run_to_the_end(self, task_status: trio.TaskStatus[Client]) -> None:
@@ -212,13 +203,9 @@ class Client(Inquiry):
             self._announce_transactions()
 
     def _announce_transactions(self) -> None:
-        for found in self._store.transactions(after=self._announced):
-            self._announced = max(self._announced, found.row_id)
-            self._events.publish(
-                TransactionFound(
-                    found.row_id, self._seams.now(), found.txid, found.height, found.scripts, found.received, found.sent
-                )
-            )
+        for found in sorted(self._store.transactions(after=self._announced), key=lambda found: found.row_id):
+            self._announced = found.row_id
+            self._events.publish(found_now(found, self._seams.now()))
             self._lock_news.found(found)
 
     def _last_transaction(self) -> int:
@@ -234,25 +221,6 @@ class Client(Inquiry):
         self._events.publish(Warned(self._seams.now(), code, message))
 
     # -- what a user may do --------------------------------------------------------------------------------------
-
-    def events(self, capacity: int = 1024) -> Subscription:
-        """A subscription to everything that happens from now on."""
-        return self._events.subscribe(capacity)
-
-    async def wait_synced(self) -> None:
-        """Return when the client is fully synced; while it is degraded or paused this waits on.
-
-        Raises:
-            ClientFailed: the client has ended without.
-        """
-        events = self.events()
-        while self.state != "synced":
-            if self._ended or self.state in ("failed", "stopped"):
-                why = f": {reason}" if (reason := self.status.reason) else ""
-                raise ClientFailed(f"the client ended in state {self.state}{why}") from self._bindings.crashed
-            async for event in events:
-                if isinstance(event, Transition) and event.target in ("synced", "failed", "stopped"):
-                    break
 
     async def watch(self, scripts: Iterable[bytes]) -> None:
         """Watch more scriptPubKeys (raw bytes); stored filters are matched for them in the walk that follows.
@@ -274,6 +242,28 @@ class Client(Inquiry):
         await self._writer.commit([RemoveWatch(tuple(scripts))])
         self.broadcasting.search_again()
         await self._interpreter.post("rewalk", "watch items removed")
+
+    async def rescan(self, from_height: int = 0) -> None:
+        """Match everything that is watched again, from a height on, in the walk that follows.
+
+        What was found stays, and what the blocks tell anew is merged into it: in the end it is what a fresh scan finds.
+        Below the birthday there is nothing to match. Filters that were not kept (`prune_filters`) are downloaded again.
+
+        Args:
+            from_height: absolute, of a stored block.
+
+        Raises:
+            ConfigError: no such height, or the client downloads no filters.
+            StoreError: the change could not be stored.
+            trio.BrokenResourceError: the client has ended.
+        """
+        tip = self._writer.marks.tip
+        if not self.config.filters:
+            raise ConfigError("rescan: without filters nothing is matched")
+        if not 0 <= from_height <= tip:
+            raise ConfigError(f"rescan: {from_height} is no height from 0 to {tip}")
+        await self._writer.commit([Rematch(from_height)])
+        await self._interpreter.post("rewalk", f"rescan from {from_height}")
 
     async def broadcast(self, raw: bytes, *, until: Stage = Stage.ECHOED, timeout: float = 60.0) -> BroadcastStatus:
         """Send a transaction to the network, and go on announcing it, over restarts, until it is mined.

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from phasegate.consensus.faults import Fault, PeerMisbehaved
     from phasegate.consensus.params import Network, network
+    from phasegate.consensus.primitives import OutPoint, Transaction, TxIn, TxOut
     from phasegate.consensus.transactions import RefusedTransaction
+    from phasegate.engine.block_orders import BlockUnavailable
     from phasegate.engine.broadcast_stages import BroadcastStatus, Stage
     from phasegate.engine.broadcasts import BroadcastLimit
     from phasegate.engine.client import Client, ClientFailed, Status, open_client
-    from phasegate.engine.config import Config, Limits
+    from phasegate.engine.config import Config, Devnet, Limits
     from phasegate.engine.errors import ConfigError, LocalProtocolError
     from phasegate.engine.events import (
         BroadcastMoved,
@@ -31,13 +33,16 @@ if TYPE_CHECKING:
         Transition,
         Warned,
     )
+    from phasegate.engine.following import Following, Seen
     from phasegate.engine.progress import PHASES, PhaseRun
+    from phasegate.engine.proven import Masternode, MasternodeList, ProvenBlock, ProvenHeader, UnknownBlock
     from phasegate.statecharts.interleaved import InterleavedChart
     from phasegate.statecharts.peer import PeerChart
     from phasegate.statecharts.sync import SyncChart
     from phasegate.store import (
         JournalRow,
         StoreCorrupt,
+        StoredChainLock,
         StoredTransaction,
         StoreError,
         StoreFailed,
@@ -50,6 +55,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PHASES",
+    "BlockUnavailable",
     "BroadcastLimit",
     "BroadcastMoved",
     "BroadcastStatus",
@@ -58,21 +64,29 @@ __all__ = [
     "ClientFailed",
     "Config",
     "ConfigError",
+    "Devnet",
     "Event",
     "Fault",
+    "Following",
     "InstantLocked",
     "InterleavedChart",
     "JournalRow",
     "Lagged",
     "Limits",
     "LocalProtocolError",
+    "Masternode",
+    "MasternodeList",
     "Network",
+    "OutPoint",
     "PeerChart",
     "PeerMisbehaved",
     "PhaseRun",
     "Progress",
+    "ProvenBlock",
+    "ProvenHeader",
     "RefusedTransaction",
     "Rewound",
+    "Seen",
     "Stage",
     "Status",
     "StoreCorrupt",
@@ -80,11 +94,16 @@ __all__ = [
     "StoreFailed",
     "StoreLocked",
     "StoreMismatch",
+    "StoredChainLock",
     "StoredTransaction",
     "Subscription",
     "SyncChart",
+    "Transaction",
     "TransactionFound",
     "Transition",
+    "TxIn",
+    "TxOut",
+    "UnknownBlock",
     "Warned",
     "Watermarks",
     "__version__",
@@ -95,23 +114,27 @@ __all__ = [
 _HOMES = {
     "consensus.faults": ("Fault", "PeerMisbehaved"),
     "consensus.params": ("Network", "network"),
+    "consensus.primitives": ("OutPoint", "Transaction", "TxIn", "TxOut"),
     "consensus.transactions": ("RefusedTransaction",),
+    "engine.block_orders": ("BlockUnavailable",),
     "engine.broadcast_stages": ("BroadcastStatus", "Stage"),
     "engine.broadcasts": ("BroadcastLimit",),
     "engine.client": ("Client", "ClientFailed", "Status", "open_client"),
-    "engine.config": ("Config", "Limits"),
+    "engine.config": ("Config", "Devnet", "Limits"),
     "engine.errors": ("ConfigError", "LocalProtocolError"),
     "engine.events": (
         "BroadcastMoved", "ChainLocked", "Event", "InstantLocked", "Lagged", "Progress", "Rewound", "Subscription",
         "TransactionFound", "Transition", "Warned",
     ),
+    "engine.following": ("Following", "Seen"),
     "engine.progress": ("PHASES", "PhaseRun"),
+    "engine.proven": ("Masternode", "MasternodeList", "ProvenBlock", "ProvenHeader", "UnknownBlock"),
     "statecharts.interleaved": ("InterleavedChart",),
     "statecharts.peer": ("PeerChart",),
     "statecharts.sync": ("SyncChart",),
     "store": (
-        "JournalRow", "StoreCorrupt", "StoreError", "StoreFailed", "StoreLocked", "StoreMismatch", "StoredTransaction",
-        "Watermarks",
+        "JournalRow", "StoreCorrupt", "StoreError", "StoreFailed", "StoreLocked", "StoreMismatch", "StoredChainLock",
+        "StoredTransaction", "Watermarks",
     ),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -66,6 +66,7 @@ _ON_CHAIN: dict[type[c.Change], Callable[[Session, ChainMarks, Any], ChainMarks 
     c.PruneFilters: pruning.prune_filters,
     c.PutFilterVariants: disputes.put_variants,
     c.MarkMatched: wallet.mark_matched,
+    c.Rematch: wallet.rematch,
     c.SearchBlocks: wallet.search_blocks,
     c.AddWatch: wallet.add_watch,
 }

@@ -19,6 +19,8 @@ def test_the_surface_is_this() -> None:
         "LocalProtocolError", "Network", "PeerChart", "PeerMisbehaved", "PhaseRun", "Progress", "RefusedTransaction",
         "Rewound", "Stage", "Status", "StoreCorrupt", "StoreError", "StoreFailed", "StoreLocked", "StoreMismatch",
         "StoredTransaction", "Subscription", "SyncChart", "TransactionFound", "Transition", "Warned", "Watermarks",
+        "BlockUnavailable", "Devnet", "Following", "Masternode", "MasternodeList", "OutPoint", "ProvenBlock",
+        "ProvenHeader", "Seen", "StoredChainLock", "Transaction", "TxIn", "TxOut", "UnknownBlock",
         "__version__", "network", "open_client",
     }  # fmt: skip
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 NAMES = "{mainnet,testnet,devnet,regtest,simnet}"
 
 NetworkName = Annotated[str, typer.Option("--network", metavar=NAMES, help="Which chain.")]
+ChosenNetworkName = Annotated[
+    str | None, typer.Option("--network", metavar=NAMES, help="Which chain; needed if the configuration names none.")
+]
 StoredNetworkName = Annotated[
     str | None,
     typer.Option("--network", metavar=NAMES, help="Which chain; needed only if the directory holds several."),
@@ -75,15 +78,14 @@ class StrategyName(StrEnum):
     INTERLEAVED = "interleaved"
 
 
-Strategy = Annotated[
-    StrategyName,
-    typer.Option(
-        "--strategy",
-        metavar="NAME",
-        help="sequential: one phase after the other, each complete first; interleaved: once the headers are there all "
-        "others beside each other, each as far as what it builds on is stored.",
-    ),
-]
+_STRATEGY = typer.Option(
+    "--strategy",
+    metavar="NAME",
+    help="sequential: one phase after the other, each complete first; interleaved: once the headers are there all "
+    "others beside each other, each as far as what it builds on is stored.",
+)
+Strategy = Annotated[StrategyName, _STRATEGY]
+ChosenStrategy = Annotated[StrategyName | None, _STRATEGY]
 NoMasternodes = Annotated[bool, typer.Option("--no-masternodes", help="Leave masternode lists out.")]
 NoFilters = Annotated[
     bool, typer.Option("--no-filters", help="Leave out filters, and with them blocks and transactions.")
@@ -106,7 +108,7 @@ Llmq = Annotated[
     ),
 ]
 MaxPeers = Annotated[
-    int, typer.Option("--max-peers", metavar="N", min=1, max=64, help="How many peers to be connected to. Default 8.")
+    int | None, typer.Option("--max-peers", metavar="N", min=1, max=64, help="How many peers to be connected to. Default 8.")
 ]
 MemoryLimit = Annotated[
     int | None,
