@@ -2,8 +2,8 @@
 
 Only the active state may ask peers for chain data. So what is ordered waits until the client is synced; then the stay
 in that state opens the one desk and fetches. When the state is left, for a new block say, the requests are cancelled
-with everything else of that stay, and made again in the next one. No phase waits for them: what the desk of `synced` has
-under way does not count as outstanding (`Ledger.under_way`), or each order would begin a walk.
+with everything else of that stay, and made again in the next one. No phase waits for them: what the desk of `synced`
+has under way does not count as outstanding (`Ledger.under_way`), or each order would begin a walk.
 
 A block is what its header says: its hash is the stored one, and its transactions lead to the header's merkle root.
 Who sends another under that name is banned, who is silent is left, as in the blocks phase, and the next peer is asked.

@@ -32,7 +32,7 @@ PAGE = 1000
 
 @attrs.frozen
 class Seen:
-    """The row ids of the newest transition and of the newest transaction that a consumer has seen; 0 before the first."""
+    """The row ids of the newest transition and the newest transaction that a consumer has seen; 0 before the first."""
 
     transition: int = 0
     transaction: int = 0

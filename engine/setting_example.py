@@ -23,6 +23,8 @@ from those that you change. Each can be said by a variable instead, as PHASEGATE
 divided by commas and a table is NAME=VALUE divided by commas. Variables are stronger than this file, and what is said
 on the command line, as --set limits.max_peers=4, is stronger than both.
 """
+
+
 def example_file() -> str:
     """The text of the example."""
     return "\n".join(_lines()) + "\n"

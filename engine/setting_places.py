@@ -152,9 +152,7 @@ def in_words(known: Mapping[str, Setting], words: Iterable[str]) -> Iterator[tup
         yield key, _parsed(known[key], text, f"--set {key}")
 
 
-def in_arguments(
-    known: Mapping[str, Setting], given: Mapping[str, object], giver: str
-) -> Iterator[tuple[str, Chosen]]:
+def in_arguments(known: Mapping[str, Setting], given: Mapping[str, object], giver: str) -> Iterator[tuple[str, Chosen]]:
     """What a program gives, as to `Config.create`; None is not given.
 
     Raises:

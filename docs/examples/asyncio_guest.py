@@ -1,8 +1,9 @@
 """phasegate in an asyncio program: Trio runs as a guest in the loop that is there already, in the same thread.
 
-`Guest` is the whole bridge, to be taken as it is. `await guest.start(client.run)` starts a client; `await guest.call(fn,
-*args)` awaits any of its asynchronous methods. What is synchronous, such as `client.balances()`, is called as always.
-Cancelling the asyncio task cancels what it awaits inside; leaving the `async with` ends the client and closes its store.
+`Guest` is the whole bridge, to be taken as it is. `await guest.start(client.run)` starts a client;
+`await guest.call(fn, *args)` awaits any of its asynchronous methods. What is synchronous, such as `client.balances()`,
+is called as always. Cancelling the asyncio task cancels what it awaits inside; leaving the `async with` ends the client
+and closes its store.
 
     phasegate simnet --port 29899 --blocks 500          # in another terminal; its first line has the addresses
     python docs/examples/asyncio_guest.py 127.0.0.1:29899 ADDRESS...

@@ -38,7 +38,21 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (sync, status, history, replay, unwatch, broadcast, demo, diagram, verify, policy, bench, simnet, config):
+for _command in (
+    sync,
+    status,
+    history,
+    replay,
+    unwatch,
+    broadcast,
+    demo,
+    diagram,
+    verify,
+    policy,
+    bench,
+    simnet,
+    config,
+):
     app.command()(_command)
 app.add_typer(peers)
 app.add_typer(check)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,7 +25,9 @@ ConfigFile = Annotated[
 Set = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Any setting, as limits.tick=1 (may be repeated); phasegate config lists all."
+        "--set",
+        metavar="KEY=VALUE",
+        help="Any setting, as limits.tick=1 (may be repeated); phasegate config lists all.",
     ),
 ]
 
@@ -64,3 +66,18 @@ def peer_limits(max_peers: int | None) -> dict[str, int | None]:
 
     few = max_peers is not None and max_peers < Limits().filter_peers
     return {"max_peers": max_peers, "filter_peers": max_peers if few else None}
+
+
+def usual_store(
+    network: str | None, devnet_name: str, heights: Mapping[str, int]
+) -> tuple[Path | None, str | None, str, Mapping[str, int]]:
+    """Where the file and the environment have the store, and of which chain, as far as options do not say that.
+
+    Raises:
+        ConfigError: one of the settings cannot be read.
+    """
+    choice = {key: one.value for key, one in chosen(None, ()).items()}
+    place = choice.get("datadir")
+    if not (network or devnet_name):
+        network, devnet_name = choice.get("network"), choice.get("devnet.name", "")
+    return None if place is None else Path(place), network, devnet_name, heights or choice.get("activations", {})

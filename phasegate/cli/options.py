@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from phasegate.cli.configured import usual_store
 from phasegate.engine.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -108,7 +109,8 @@ Llmq = Annotated[
     ),
 ]
 MaxPeers = Annotated[
-    int | None, typer.Option("--max-peers", metavar="N", min=1, max=64, help="How many peers to be connected to. Default 8.")
+    int | None,
+    typer.Option("--max-peers", metavar="N", min=1, max=64, help="How many peers to be connected to. Default 8."),
 ]
 MemoryLimit = Annotated[
     int | None,
@@ -253,7 +255,7 @@ def _lines(path: Path) -> list[str]:
 def stored_config(
     network: str | None, datadir: Path | None, activations: Sequence[str] | None, devnet_name: str = ""
 ) -> Config:
-    """The configuration of a store that exists already.
+    """The configuration of a store that exists already; without a directory, of that which the settings name.
 
     Raises:
         ConfigError: the network or an activation is wrong, or there are several networks to choose from.
@@ -263,15 +265,13 @@ def stored_config(
     from phasegate.engine.config import Config, Devnet
     from phasegate.store import StoreFailed
 
+    heights: Mapping[str, int] = activation_heights(activations)
+    if datadir is None:
+        datadir, network, devnet_name, heights = usual_store(network, devnet_name, heights)
     place = Config(network=SIMNET).datadir if datadir is None else datadir
     if not (network or devnet_name):
         network, devnet_name = _only_store(place)
-    config = Config.create(
-        network or "devnet",
-        datadir=place,
-        activations=activation_heights(activations),
-        devnet=Devnet(devnet_name),
-    )
+    config = Config.create(network or "devnet", datadir=place, activations=heights, devnet=Devnet(devnet_name))
     if not _holds(place, config.network.file_name):
         raise StoreFailed(f"{place} holds no {config.network.file_name} store; `phasegate sync` makes one")
     return config

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from phasegate.consensus.params import network
 from phasegate.engine.setting_places import settings
+from phasegate.store import Store
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Node
@@ -107,3 +109,20 @@ def test_sync_without_a_network_says_where_to_choose_one(run: Run) -> None:
     outcome = run("sync", "--peer", "127.0.0.1:1", "--config", "/dev/null")
     assert outcome.code == 2
     assert "no network is chosen: give --network, PHASEGATE_NETWORK, or `network` in" in outcome.err
+
+
+def test_the_other_commands_find_the_store_that_the_settings_name(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Directory, network and activations, unless a directory is given: then that is asked what it holds."""
+    Store.open(tmp_path / "one", network("regtest", {"v20": 50})).close()
+    Store.open(tmp_path / "two", network("simnet")).close()
+    file = tmp_path / "own.toml"
+    file.write_text(
+        f'network = "regtest"\ndatadir = "{tmp_path / "one"}"\nactivations = {{ v20 = 50 }}', encoding="utf-8"
+    )
+    monkeypatch.setenv("PHASEGATE_CONFIG", str(file))
+    assert run("status", "--json").lines[0]["network"] == "regtest"
+    assert run("status", "--json", "--datadir", tmp_path / "two").lines[0]["network"] == "simnet"
+    monkeypatch.setenv("PHASEGATE_DATADIR", str(tmp_path / "two"))
+    assert "holds no regtest store" in run("status").err

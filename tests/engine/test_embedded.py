@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tests.simulated_world import Start, World
 
 pytestmark = pytest.mark.trio
-REGTEST = network("regtest", {name: 2 for name in ("dip3", "dip8", "dip24", "dip24_quorums", "v19", "v20", "mn_rr")})
+REGTEST = network("regtest", dict.fromkeys(("dip3", "dip8", "dip24", "dip24_quorums", "v19", "v20", "mn_rr"), 2))
 
 
 def client_of(world: World, config: Config) -> Client:
@@ -123,12 +123,12 @@ async def synced_unless_cancelled(world: World, config: Config, at: int) -> Coun
         counting = Counting(at, scope)
         trio.lowlevel.add_instrument(counting)
         try:
-            async with open_client(config, inline_seams(1, world.open_stream, lambda: START)) as client:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(follow, client)
-                    await client.wait_synced()
-                    await client.get_block(7)
-                    nursery.cancel_scope.cancel()
+            opening = open_client(config, inline_seams(1, world.open_stream, lambda: START))
+            async with opening as client, trio.open_nursery() as nursery:
+                nursery.start_soon(follow, client)
+                await client.wait_synced()
+                await client.get_block(7)
+                nursery.cancel_scope.cancel()
         finally:
             trio.lowlevel.remove_instrument(counting)
     return counting
@@ -145,7 +145,7 @@ async def follow(client: Client) -> None:
 async def test_a_client_that_is_cancelled_at_any_checkpoint_loses_nothing(
     world: World, running: Start, autojump_clock: MockClock
 ) -> None:
-    """Cancelled again and again, later each time, it goes on from a whole store; the end is that of a run left alone."""
+    """Again and again, later each time: it goes on from a whole store, and ends as a run that was left alone."""
     chain = small_chain(60, 5)
     world.add(chain, 1)
     config = world.config(1, watch=chain.watch, limits={"batch": {"filters": 25, "blocks": 1}})

@@ -147,9 +147,7 @@ async def test_transitions_that_wait_for_the_disk_are_told(
         await run.until("synced")
 
 
-async def test_after_the_end_nothing_can_be_read_again(
-    world: World, running: Start, autojump_clock: MockClock
-) -> None:
+async def test_after_the_end_nothing_can_be_read_again(world: World, running: Start, autojump_clock: MockClock) -> None:
     """The store is closed: an error, not a silence that looks like the end of the rows."""
     world.add(small_chain(), 1)
     async with running(world.config(1)) as run:

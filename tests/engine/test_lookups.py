@@ -46,7 +46,9 @@ async def test_a_header_is_found_by_height_and_hash(world: World, running: Start
         assert best is not None
         assert (best.height, best.signature) == (chainlocks(chain)[-1].height, chainlocks(chain)[-1].signature)
         assert (best.height, best.block_hash) == run.client.chainlock
-        assert not run.client.get_header(best.height + 1 if best.height < 300 else 300).chainlocked or best.height == 300
+        assert (
+            not run.client.get_header(best.height + 1 if best.height < 300 else 300).chainlocked or best.height == 300
+        )
         assert run.client.get_header(0).raw == chain.network.genesis
 
 
@@ -124,7 +126,9 @@ async def test_a_block_that_nobody_sends_is_unavailable(
         monkeypatch.setattr(node, "silent", True)
         with pytest.raises(BlockUnavailable, match=r"could not be had within 2 s: the client is in state synced"):
             await run.client.get_block(7, timeout=2)
-        with pytest.raises(BlockUnavailable, match=r"block [0-9a-f]{64} could not be had.*node:1: no answer to getdata"):
+        with pytest.raises(
+            BlockUnavailable, match=r"block [0-9a-f]{64} could not be had.*node:1: no answer to getdata"
+        ):
             await run.client.get_block(7)
 
 

@@ -34,7 +34,7 @@ async def synced_again(run: Run, walks: int = 2) -> None:
 async def test_a_rescan_stores_what_a_fresh_scan_stores(
     world: World, running: Start, autojump_clock: MockClock, start: int
 ) -> None:
-    """Nothing is forgotten meanwhile, nothing is told again, and the digest is the same; below the start nothing moves."""
+    """Nothing is forgotten meanwhile, nothing is told again, and the digest is the same."""
     chain = small_chain()
     world.add(chain, 1)
     async with running(world.config(1, watch=chain.watch)) as run:
