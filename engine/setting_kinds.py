@@ -143,7 +143,7 @@ def _seconds(value: Any) -> Any:
 
 
 def _path(value: Any) -> str:
-    return os.path.expanduser(_exactly(str)(value))  # noqa: PTH111 - it stays the text that was written
+    return os.path.expanduser(str(_exactly(str)(value)))  # noqa: PTH111 - it stays the text that was written
 
 
 def _spot(value: Any) -> str:

@@ -89,7 +89,8 @@ def _built(choice: Choice) -> Config:
             groups.setdefault(group, {})[name] = chosen.value
         else:
             arguments[NETWORK_ARGUMENT if key == "network" else key] = chosen.value
-    return Config.create(**arguments, **{group: GROUPS[group](**fields) for group, fields in groups.items()})
+    arguments.update({group: GROUPS[group](**fields) for group, fields in groups.items()})
+    return Config.create(**arguments)
 
 
 def _placed(choice: Choice, error: ConfigError) -> ConfigError:
@@ -129,28 +130,23 @@ def effective(choice: Choice) -> Iterator[tuple[str, Chosen]]:
     Raises:
         ConfigError: no client can be made with what was chosen.
     """
-    config = build(choice) if "network" in choice else None
-    derived = {} if config is None else _derived(config)
+    derived = _derived(build(choice), choice) if "network" in choice else {}
     for key, setting in settings().items():
         chosen = choice.get(key) or Chosen(setting.default, DEFAULT)
-        follows = derived.get(key)
-        if follows is None or follows.value == chosen.value:
-            yield key, chosen
-        elif chosen.place == DEFAULT or key.startswith("limits."):
-            yield key, follows
-        else:
-            yield key, chosen
+        follows = derived.get(key, chosen)
+        by_itself = chosen.place == DEFAULT and follows.value != chosen.value
+        yield key, follows if by_itself else Chosen(follows.value, chosen.place)
 
 
-def _derived(config: Config) -> Choice:
+def _derived(config: Config, choice: Choice) -> Choice:
     """What follows from other settings, and from the network."""
-    network, limit = f"default of {config.network.file_name}", "follows from memory_limit"
+    network, seeds = f"default of {config.network.file_name}", config.dns_seeds
     found = {
-        "dns_seeds": Chosen(config.network.dns_seeds, network),
+        "dns_seeds": Chosen(config.network.dns_seeds if seeds is None else seeds, network),
         "max_tip_age": Chosen(config.max_tip_age or 0, network),
         "min_chainwork": Chosen(f"{config.least_work:x}", network),
         "datadir": Chosen(str(config.datadir), DEFAULT),
-        "memory_limit": Chosen(config.memory_limit, DEFAULT),
     }
-    fields: dict[str, Any] = attrs.asdict(config.limits, recurse=False)
-    return {**found, **{f"limits.{name}": Chosen(value, limit) for name, value in fields.items()}}
+    limits: dict[str, Any] = attrs.asdict(config.limits, recurse=False)
+    place = f"follows from memory_limit of {choice['memory_limit'].place}" if "memory_limit" in choice else DEFAULT
+    return {**found, **{f"limits.{name}": Chosen(value, place) for name, value in limits.items()}}

@@ -232,7 +232,7 @@ async def errors(config: Config) -> str:
         return f"a bug: {error}"
     except PeerMisbehaved as lie:
         fault: Fault = lie.fault
-        return fault.value
+        return fault.name
     return ""
 
 

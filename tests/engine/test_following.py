@@ -133,7 +133,7 @@ async def test_transitions_that_wait_for_the_disk_are_told(
         def commit(batch: object) -> object:
             if refusing:
                 raise StoreFailed("full")
-            return real(batch)  # type: ignore[arg-type]
+            return real(batch)
 
         monkeypatch.setattr(run.client.store, "commit", commit)
         await run.client.pause()

@@ -198,7 +198,7 @@ def test_the_file_is_that_which_is_named_first(tmp_path: Path, nowhere: Path) ->
         ("memory_limit = 5", "memory-limit 1 MB is not enough"),
         ("birthday = 2024-13-01", "is no TOML: "),
         ("birthday = 'soon'", "birthday 'soon' is neither a height nor a date"),
-        ("checkpoint = 5", "checkpoint: simnet has no built-in checkpoint at or below 5"),
+        ("checkpoint = 5", "simnet has no built-in checkpoint at or below 5"),
         ("watch = ['nonsense!']", "watch: 'nonsense!' is neither an address nor script hex"),
         ("network = 'atlantis'", "unknown network 'atlantis'"),
         ("[devnet]\nname = 'foo'", "devnet"),
@@ -263,7 +263,7 @@ def test_each_value_tells_where_it_comes_from(tmp_path: Path) -> None:
         "peers": "given",
         "strategy": "default",
         "dns_seeds": "default of testnet",
-        "limits.hold_bytes": "follows from memory_limit",
+        "limits.hold_bytes": "follows from memory_limit of --set memory_limit",
     }
     assert {key: told[key].place for key in places} == places
     assert (told["memory_limit"].value, told["dns_seeds"].value) == (300 * MIB, ("testnet-seed.dashdot.io",))
