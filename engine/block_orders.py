@@ -137,7 +137,7 @@ async def _fetch(work: Work, desk: Desk, order: _Order, scope: trio.CancelScope)
 
 async def _from_any(work: Work, desk: Desk, order: _Order) -> RawBlock | None:
     """The block from the first of some peers that has it; None if none had, and then `order` says why."""
-    asked = list[Peer]()
+    asked: list[Peer] = []
     order.trouble = ""
     while len(asked) < PEERS_ASKED and (peer := _next(work, asked, order)) is not None:
         asked.append(peer)

@@ -118,14 +118,3 @@ async def test_it_is_refused_by_name(world: World, running: Start, autojump_cloc
     async with running(attrs.evolve(world.config(1), filters=False)) as run:
         with pytest.raises(ConfigError, match="rescan: without filters nothing is matched"):
             await run.client.rescan()
-
-
-def test_the_store_keeps_what_was_found(tmp_path: Path) -> None:
-    """Only how far each item is matched goes back, never forward, and not below the birthday."""
-    store = Store.open(tmp_path, SIMNET, birthday=0)
-    store.commit([AddWatch(((b"one", ""),))])
-    store.commit([Rematch(0)])
-    assert [item.matched_to for item in store.watch_items()] == [-1]
-    with pytest.raises(ValueError, match="nothing can be matched from 1: the tip is 0"):
-        store.commit([Rematch(1)])
-    store.close()
