@@ -108,10 +108,12 @@ async def events(guest: Guest, client: Client) -> AsyncIterator[Event]:
 
 
 async def print_path(guest: Guest, client: Client) -> None:
-    """An asyncio task like any other."""
+    """An asyncio task like any other: the way to the first sync."""
     async for event in events(guest, client):
         if isinstance(event, Transition):
             print(f"{event.source} -> {event.target}", flush=True)
+            if event.target == "synced":
+                return
 
 
 async def main(peer: str, *addresses: str) -> None:
@@ -125,8 +127,7 @@ async def main(peer: str, *addresses: str) -> None:
             print(f"height {client.status.marks.tip}: {duffs:>15} duffs in {script.hex()}")
         block = await guest.call(client.get_block, client.status.marks.tip)
         print(f"block {block.header.hash[::-1].hex()} has {len(block.transactions)} transactions")
-        printing.cancel()
-        await asyncio.wait([printing])
+        await printing
 
 
 if __name__ == "__main__":

@@ -183,7 +183,7 @@ async def test_an_order_that_is_cancelled_leaves_nothing(
     node = world.add(chain, 1)
     async with running(world.config(1)) as run:
         await run.until("synced")
-        node.delay = 1.0
+        node.delay = 0.2
         orders = run.client._work.block_orders
         async with trio.open_nursery() as nursery:
             for height in range(block_orders.MOST):

@@ -9,16 +9,13 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from phasegate.consensus.params import SIMNET
 from phasegate.engine.errors import ConfigError
 from phasegate.engine.phases import filters
-from phasegate.store import AddWatch, Rematch, Store, segments
+from phasegate.store import segments
 from tests.engine.test_pruned_filters import KEPT
 from tests.simulated_world import small_chain
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.simulated_world import Run, Start, World
 
 pytestmark = pytest.mark.trio
