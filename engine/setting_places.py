@@ -22,8 +22,9 @@ from phasegate.engine.setting_kinds import DECLARED, NAMED, Kind, Unfitting
 PREFIX = "PHASEGATE_"
 FILE_VARIABLE = "PHASEGATE_CONFIG"
 """Names the file to read, if nothing else does."""
-OTHERS = frozenset({FILE_VARIABLE, "PHASEGATE_VECTORS", "PHASEGATE_REQUIRE_VECTORS", "PHASEGATE_SEED"})
-"""Variables that are no settings; the tests have some of their own."""
+_OF_TESTS = ("PHASEGATE_VECTORS", "PHASEGATE_REQUIRE_VECTORS", "PHASEGATE_SEED", "PHASEGATE_SOURCES")
+OTHERS = frozenset({FILE_VARIABLE, *_OF_TESTS})
+"""Variables that are no settings."""
 LARGEST_FILE = 1 << 20
 """Bytes of a file that is read at all."""
 NETWORK_ARGUMENT = "network_name"
