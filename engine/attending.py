@@ -33,13 +33,24 @@ class Attending(Lookups):
             capacity: events that may wait to be read; the oldest progress goes first, then `Lagged` counts.
             after: the row ids that were seen last. The transitions and transactions above these are read from the
                 database first, then it goes on live, without a gap and without anything twice; the subscription's
-                `seen` is what to remember. Reading may raise StoreError, as when the client has ended.
+                `seen` is what to remember, and belongs to this store.
+
+        Raises:
+            StoreError: with `after`, here or from the subscription: the store cannot be read, or the client has ended.
         """
         if after is None:
             return self._events.subscribe(capacity)
-        following = Following(capacity, after, self._missed)
+        following = Following(capacity, self._as_stored(after), self._missed)
         self._events.attach(following)
         return following
+
+    def _as_stored(self, seen: Seen) -> Seen:
+        """`seen` as far as the store has it: a power cut may have taken the last rows, whose ids come again then."""
+        transition = min(seen.transition, self._bindings.journal.end)
+        if self._store.transactions(seen.transaction - 1):
+            return Seen(transition, seen.transaction)
+        newest = max((row.row_id for row in self._store.transactions()), default=0)
+        return Seen(transition, min(seen.transaction, newest))
 
     async def _missed(self, seen: Seen) -> list[Event]:
         waiting = self._bindings.journal.unstored

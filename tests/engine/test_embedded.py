@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.trio
 REGTEST = network("regtest", dict.fromkeys(("dip3", "dip8", "dip24", "dip24_quorums", "v19", "v20", "mn_rr"), 2))
 
+SMALL = {"batch": {"filters": 25, "blocks": 1}}
+
 
 def client_of(world: World, config: Config) -> Client:
     """A client of this world."""
@@ -156,7 +158,7 @@ async def test_a_client_that_is_cancelled_at_any_checkpoint_loses_nothing(
     """Again and again, later each time: it goes on from a whole store, and ends as a run that was left alone."""
     chain = small_chain(60, 5)
     world.add(chain, 1)
-    config = world.config(1, watch=chain.watch, limits={"batch": {"filters": 25, "blocks": 1}})
+    config = world.config(1, watch=chain.watch, limits=SMALL)
     async with running(attrs.evolve(config, datadir=world.directory / "undisturbed")) as run:
         await run.until("synced")
         expected = run.client.store.digest()
@@ -178,14 +180,14 @@ async def test_a_client_that_is_cancelled_at_any_checkpoint_loses_nothing(
         assert {s.hex(): v for s, v in run.client.balances().items()} == chain.expected["balances"]
 
 
-@pytest.mark.parametrize("stride", [97, 211])
+@pytest.mark.parametrize(("stride", "strategy"), [(97, "sequential"), (211, "interleaved")])
 async def test_a_first_sync_that_is_cancelled_once_ends_as_one_that_was_not(
-    world: World, running: Start, autojump_clock: MockClock, stride: int
+    world: World, running: Start, autojump_clock: MockClock, stride: int, strategy: str
 ) -> None:
     """At many places of one whole sync, each in a directory of its own, and the next run finishes it."""
     chain = small_chain(60, 5)
     world.add(chain, 1)
-    config = world.config(1, watch=chain.watch, limits={"batch": {"filters": 25, "blocks": 1}})
+    config = world.config(1, watch=chain.watch, strategy=strategy, limits=SMALL)
     undisturbed = attrs.evolve(config, datadir=world.directory / "undisturbed")
     whole = await synced_unless_cancelled(world, undisturbed, 0)
     store, _ = open_store(undisturbed.datadir, undisturbed.network)

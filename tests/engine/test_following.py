@@ -160,6 +160,25 @@ async def test_after_the_end_nothing_can_be_read_again(world: World, running: St
         await anext(run.client.events(after=Seen()))
 
 
+async def test_ids_that_a_power_cut_took_come_again(world: World, running: Start, autojump_clock: MockClock) -> None:
+    """Who has seen more than the store has goes on behind what it has; what was seen is not told again."""
+    chain = generate(120, 3)
+    node = world.add(chain, 1)
+    async with running(world.config(1, watch=chain.watch)) as run:
+        await run.until("synced")
+        before, told = stored(run), list[Event]()
+        following = run.client.events(after=Seen(10_000, 10_000))
+        assert following.seen == Seen(before[0][-1], before[1][-1])
+        assert run.client.events(after=following.seen).seen == following.seen
+        chain.extend(11)
+        await node.announce(11)
+        await run.until_path([*run.path, *run.path])
+        with trio.fail_after(60):
+            while following.seen != Seen(stored(run)[0][-1], stored(run)[1][-1]):
+                told.append(await anext(following))
+        assert rows(told) == tuple(now[len(was) :] for now, was in zip(stored(run), before, strict=True))
+
+
 class _Rows:
     """A database of transitions that grows, and the live events of it."""
 

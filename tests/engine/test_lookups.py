@@ -74,11 +74,14 @@ async def test_what_is_no_height_and_no_hash_is_refused(world: World, wrong: Any
             run.client.get_header(wrong)
 
 
-async def test_a_block_is_fetched_and_proven(world: World, running: Start, autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("strategy", ["sequential", "interleaved"])
+async def test_a_block_is_fetched_and_proven(
+    world: World, running: Start, autojump_clock: MockClock, strategy: str
+) -> None:
     """Whole, by height or hash, several at once; no phase notices, and nothing is stored."""
     chain = small_chain()
     node = world.nodes[1] = Tapped(chain)
-    async with running(world.config(1)) as run:
+    async with running(world.config(1, strategy=strategy)) as run:
         await run.until("synced")
         path, digest, got = list(run.path), run.client.store.digest(), dict[int, Any]()
 
