@@ -180,7 +180,7 @@ async def test_a_client_that_is_cancelled_at_any_checkpoint_loses_nothing(
         assert {s.hex(): v for s, v in run.client.balances().items()} == chain.expected["balances"]
 
 
-@pytest.mark.parametrize(("stride", "strategy"), [(97, "sequential"), (211, "interleaved")])
+@pytest.mark.parametrize(("stride", "strategy"), [(131, "sequential"), (311, "interleaved")])
 async def test_a_first_sync_that_is_cancelled_once_ends_as_one_that_was_not(
     world: World, running: Start, autojump_clock: MockClock, stride: int, strategy: str
 ) -> None:
