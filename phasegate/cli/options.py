@@ -193,6 +193,16 @@ def quorum_arguments(items: Sequence[str] | None) -> dict[str, str]:
     return chosen
 
 
+def devnet_fields(name: str, min_difficulty_blocks: int, llmq: Sequence[str] | None) -> dict[str, object]:
+    """What options say of a devnet; what is not given is empty.
+
+    Raises:
+        ConfigError: as `quorum_arguments`.
+    """
+    quorums = quorum_arguments(llmq)
+    return {"name": name, "min_difficulty_blocks": min_difficulty_blocks or None, "quorums": quorums}
+
+
 def hex_bytes(name: str, text: str, size: int) -> bytes:
     """The `size` bytes that the argument `name` states in hex.
 

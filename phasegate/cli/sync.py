@@ -121,11 +121,7 @@ def sync(
             activations=options.activation_heights(activation),
             masternodes=False if no_masternodes else None,
             filters=False if no_filters else None,
-            devnet={
-                "name": devnet_name,
-                "min_difficulty_blocks": min_difficulty_blocks or None,
-                "quorums": options.quorum_arguments(llmq),
-            },
+            devnet=options.devnet_fields(devnet_name, min_difficulty_blocks, llmq),
             checkpoint=checkpoint,
             trusted_header=trusted_header,
             birthday=birthday,
