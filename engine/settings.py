@@ -11,6 +11,7 @@ without which the refusal is gone, or another, is at fault.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,8 @@ def choose(
     """
     known = settings()
     file, wanted = file_named(path, environ)
-    found = dict(in_file(known, file)) if wanted or file.is_file() else {}
+    there = wanted or os.path.isfile(file)  # noqa: PTH113 - no error where the directory may not be looked into
+    found = dict(in_file(known, file)) if there else {}
     found.update(in_environment(known, environ))
     found.update(in_words(known, words))
     found.update(in_arguments(known, given, giver))
