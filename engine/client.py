@@ -17,13 +17,14 @@ from contextlib import asynccontextmanager, suppress
 import trio
 
 from phasegate.consensus.transactions import relayable
+from phasegate.engine.attending import Attending, ClientFailed
 from phasegate.engine.broadcast_search import search_back
 from phasegate.engine.broadcast_stages import BroadcastStatus, Stage
 from phasegate.engine.broadcasts import Broadcasts
 from phasegate.engine.config import Config
-from phasegate.engine.errors import leaves
-from phasegate.engine.events import Broadcast, Event, Rewound, Subscription, Transition, Warned
-from phasegate.engine.inquiry import Inquiry, Status
+from phasegate.engine.errors import ConfigError, leaves
+from phasegate.engine.events import Broadcast, Event, Rewound, Warned
+from phasegate.engine.inquiry import Status
 from phasegate.engine.interpreter import Interpreter
 from phasegate.engine.lock_news import LockNews
 from phasegate.engine.locks import Locks
@@ -44,14 +45,10 @@ from phasegate.engine.watching import Watching, configured, to_add
 from phasegate.engine.work import Live, Work, unwrapped
 from phasegate.p2p.messages import GetData, Inv
 from phasegate.statecharts.catalogue import chart_of
-from phasegate.store import StoreCorrupt, StoreError, StoreFailed, Watermarks
+from phasegate.store import Rematch, StoreCorrupt, StoreError, StoreFailed, Watermarks
 
 
-class ClientFailed(Exception):
-    """The client crashed; the cause is kept. What was committed is stored, unless the store itself was damaged."""
-
-
-class Client(Inquiry, Watching):
+class Client(Attending, Watching):
     """A light client.
 
     Args:
@@ -147,6 +144,7 @@ class Client(Inquiry, Watching):
         try:
             await self._run_to_the_end(task_status)
         finally:
+            self._work.block_orders.end()
             self.broadcasting.end()  # who waits may end everything by its error, so damage is repaired before
 
     async def _run_to_the_end(self, task_status: trio.TaskStatus[Client]) -> None:
@@ -227,24 +225,27 @@ class Client(Inquiry, Watching):
 
     # -- what a user may do --------------------------------------------------------------------------------------
 
-    def events(self, capacity: int = 1024) -> Subscription:
-        """A subscription to everything that happens from now on."""
-        return self._events.subscribe(capacity)
+    async def rescan(self, from_height: int = 0) -> None:
+        """Match everything that is watched again, from a height on, in the walk that follows.
 
-    async def wait_synced(self) -> None:
-        """Return when the client is fully synced; while it is degraded or paused this waits on.
+        What was found stays, and what the blocks tell anew is merged into it: in the end it is what a fresh scan finds.
+        Below the birthday there is nothing to match. Filters that were not kept (`prune_filters`) are downloaded again.
+
+        Args:
+            from_height: absolute, of a stored block.
 
         Raises:
-            ClientFailed: the client has ended without.
+            ConfigError: no such height, or the client downloads no filters.
+            StoreError: the change could not be stored.
+            trio.BrokenResourceError: the client has ended.
         """
-        events = self.events()
-        while self.state != "synced":
-            if self._ended or self.state in ("failed", "stopped"):
-                why = f": {reason}" if (reason := self.status.reason) else ""
-                raise ClientFailed(f"the client ended in state {self.state}{why}") from self._bindings.crashed
-            async for event in events:
-                if isinstance(event, Transition) and event.target in ("synced", "failed", "stopped"):
-                    break
+        tip = self._writer.marks.tip
+        if not self.config.filters:
+            raise ConfigError("rescan: without filters nothing is matched")
+        if not 0 <= from_height <= tip:
+            raise ConfigError(f"rescan: {from_height} is no height from 0 to {tip}")
+        await self._writer.commit([Rematch(from_height)])
+        await self._interpreter.post("rewalk", f"rescan from {from_height}")
 
     async def broadcast(self, raw: bytes, *, until: Stage = Stage.ECHOED, timeout: float = 60.0) -> BroadcastStatus:
         """Send a transaction to the network, and go on announcing it, over restarts, until it is mined.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -188,6 +189,23 @@ class Config:
             strategy=strategy,
         )
         return config if datadir is None else attrs.evolve(config, datadir=Path(datadir))
+
+    @classmethod
+    def load(cls, path: Path | str | None = None, environ: Mapping[str, str] | None = None, **given: object) -> Config:
+        """A configuration from a file and the environment; what is given here is stronger than both.
+
+        Args:
+            path: a TOML file with the arguments of `create`, `network` for the first; None: the one that
+                `PHASEGATE_CONFIG` names, or else `phasegate.toml` in the user's configuration directory if it is there.
+            environ: where variables such as `PHASEGATE_PEERS` stand, stronger than the file; None: of this process.
+            given: arguments as to `create`; None is not given, a mapping for `limits` or `devnet` has some fields.
+
+        Raises:
+            ConfigError: naming the setting that is wrong, the file or variable it stands in, and why.
+        """
+        from phasegate.engine.settings import load
+
+        return load(path, os.environ if environ is None else environ, given)
 
 
 def _refuse_words(**given: object) -> None:

@@ -259,10 +259,14 @@ class Broadcast:
     def subscribe(self, capacity: int = 1024) -> Subscription:
         """A new subscriber, from now on."""
         subscription = Subscription(capacity)
+        self.attach(subscription)
+        return subscription
+
+    def attach(self, subscription: Subscription) -> None:
+        """Have `subscription` get everything from now on."""
         self._subscribers = [*map(weakref.ref, self._held()), weakref.ref(subscription)]
         if self._ended:
             subscription.end()
-        return subscription
 
     def publish(self, event: Event) -> None:
         """Hand `event` to all; never waits."""

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import attrs
 
 from phasegate.engine.seams import Writer
-from phasegate.store import AppendJournal, Change, KeepHistory, StoreFailed
+from phasegate.store import AppendJournal, Change, JournalRow, KeepHistory, StoreFailed
 
 MOST_WAITING = 1000
 """Rows that may wait for the disk."""
@@ -67,6 +67,12 @@ class Journal:
                 self._warn("journal-waits", f"transitions cannot be stored, they wait in memory: {error}")
             self._refused = True
         return self.end
+
+    def unstored(self, after: int) -> list[JournalRow]:
+        """The rows with an id above `after` that wait for the disk, oldest first."""
+        first = self.end - len(self._waiting) + 1
+        rows = [JournalRow(row_id, *attrs.astuple(row)) for row_id, row in enumerate(self._waiting, first)]
+        return [row for row in rows if row.row_id > after]
 
     def _take(self, row: AppendJournal) -> None:
         if len(self._waiting) < MOST_WAITING:

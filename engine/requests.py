@@ -95,9 +95,10 @@ class Ledger:
         return sum(self.under_way().values())
 
     def under_way(self) -> Counter[str]:
-        """How many requests of each phase are under way."""
+        """How many requests of each phase are under way; `synced` is none, no completeness waits for what it asks."""
         requests = (request for line in self._open.values() for request in line)
-        return Counter(request.desk.phase for request in requests if not isinstance(request.desk, Errands))
+        counted = [r.desk.phase for r in requests if not isinstance(r.desk, Errands) and r.desk.phase != "synced"]
+        return Counter(counted)
 
     def open_requests(self) -> tuple[RequestView, ...]:
         """All requests under way, errands too, in the order in which they were made."""

@@ -31,7 +31,7 @@ from phasegate.engine.phases.masternodes import download_masternodes
 from phasegate.engine.progress import PHASES, Meter
 from phasegate.engine.recovery import Recovery, backoff
 from phasegate.engine.regions import REGIONS, Regions, marks_of
-from phasegate.engine.work import Work
+from phasegate.engine.work import Work, unwrapped
 from phasegate.statecharts.places import JOINT
 from phasegate.store import AppendJournal, StoreFailed
 
@@ -66,7 +66,7 @@ class SyncBindings(Bindings):
         if self._interleaved:
             work.writer.alone = self._regions.alone
         self._rewinds = 0
-        self._journal = Journal(work.writer, work.config.keep_history, work.warn)
+        self.journal = Journal(work.writer, work.config.keep_history, work.warn)
         self._timed = b"", 0
         self.crashed: Exception | None = None
         self.model = FactsModel(self.facts())
@@ -120,7 +120,7 @@ class SyncBindings(Bindings):
             self._recovery.failed(step.source, FailureKind.UNSOUND, self.model.facts.misgiving)
         reason = step.reason or (self._recovery.detail if step.target == "degraded" or step.event == "fail" else "")
         row = AppendJournal(now, step.source, step.target, step.event, reason, json.dumps(facts))
-        row_id = await self._journal.append(row)
+        row_id = await self.journal.append(row)
         for phase in self._ended_by(step):  # also a phase shorter than a tick is shown
             self._publish(self._meter.figure(phase, self._work.writer.marks, 0, now, trio.current_time()))
         if step.target == "headers":
@@ -327,13 +327,16 @@ class SyncBindings(Bindings):
         while True:
             await trio.sleep(backoff(attempt, limits.backoff_first, limits.backoff_cap, self._work.seams.random))
             with suppress(StoreFailed):
-                await self._journal.write()
+                await self.journal.write()
                 return
             attempt += 1
 
     @activity()
     async def follow_tip(self) -> None:
-        """Watch for the loss of the last peer; new blocks come in as hints."""
-        while self._work.pool.ready:
-            await self._work.pool.changed()
-        raise self._work.no_peer()
+        """Fetch what the user orders, and watch for the loss of the last peer; new blocks come in as hints."""
+        with unwrapped():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._work.block_orders.serve, self._work)
+                while self._work.pool.ready:
+                    await self._work.pool.changed()
+                raise self._work.no_peer()

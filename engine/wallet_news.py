@@ -12,10 +12,10 @@ from phasegate.consensus.locks import InstantLock
 from phasegate.engine.events import (
     Event,
     TransactionConflicted,
-    TransactionFound,
     TransactionLost,
     TransactionReturned,
 )
+from phasegate.engine.following import found_now
 from phasegate.engine.unconfirmed import Unconfirmed
 from phasegate.engine.work import Work
 from phasegate.store import LostTransaction, StoredTransaction
@@ -41,12 +41,9 @@ class WalletNews:
 
     def announce(self, then: Callable[[StoredTransaction], None]) -> None:
         """Tell of what was found since, each before `then` is called with it."""
-        for found in self._work.store.transactions(after=self._announced):
-            self._announced = max(self._announced, found.row_id)
-            amounts = found.received, found.sent
-            self._publish(
-                TransactionFound(found.row_id, self._now(), found.txid, found.height, found.scripts, *amounts)
-            )
+        for found in sorted(self._work.store.transactions(after=self._announced), key=lambda found: found.row_id):
+            self._announced = found.row_id
+            self._publish(found_now(found, self._now()))
             if (record := self._missing.pop(found.txid, None)) is not None:
                 self._publish(TransactionReturned(self._now(), found.txid, found.height, record.height))
             then(found)

@@ -13,6 +13,7 @@ import trio
 from phasegate.consensus.faults import PeerMisbehaved
 from phasegate.consensus.locks import ChainLock
 from phasegate.consensus.params import Network
+from phasegate.engine.block_orders import BlockOrders
 from phasegate.engine.compression import Compression
 from phasegate.engine.config import Address, Config, Limits
 from phasegate.engine.errors import Failure, FailureKind, PeerGone, RolledBack, leaves
@@ -106,6 +107,7 @@ class Work:
     rewound: Callable[[int, int], None]
     locks: Locks = attrs.field(factory=Locks)
     broadcasts: Broadcasts | None = None
+    block_orders: BlockOrders = attrs.field(factory=BlockOrders)
 
     @property
     def binding(self) -> Binding:

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from phasegate.consensus.faults import Fault, PeerMisbehaved
     from phasegate.consensus.params import Network, network
+    from phasegate.consensus.primitives import OutPoint, Transaction, TxIn, TxOut
     from phasegate.consensus.transactions import RefusedTransaction
+    from phasegate.engine.block_orders import BlockUnavailable
     from phasegate.engine.broadcast_stages import BroadcastStatus, Stage
     from phasegate.engine.broadcasts import BroadcastLimit
     from phasegate.engine.client import Client, ClientFailed, Status, open_client
-    from phasegate.engine.config import Config, Limits
+    from phasegate.engine.config import Config, Devnet, Limits
     from phasegate.engine.errors import ConfigError, LocalProtocolError
     from phasegate.engine.events import (
         BroadcastMoved,
@@ -36,7 +38,9 @@ if TYPE_CHECKING:
         Transition,
         Warned,
     )
+    from phasegate.engine.following import Following, Seen
     from phasegate.engine.progress import PHASES, PhaseRun
+    from phasegate.engine.proven import Masternode, MasternodeList, ProvenBlock, ProvenHeader, UnknownBlock
     from phasegate.engine.unconfirmed import UnconfirmedTransaction
     from phasegate.statecharts.interleaved import InterleavedChart
     from phasegate.statecharts.peer import PeerChart
@@ -46,6 +50,9 @@ if TYPE_CHECKING:
         JournalRow,
         LostTransaction,
         StoreCorrupt,
+        StoredChainLock,
+        StoredCoin,
+        StoredKeyChain,
         StoredTransaction,
         StoreError,
         StoreFailed,
@@ -61,6 +68,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PHASES",
     "Balance",
+    "BlockUnavailable",
     "BroadcastLimit",
     "BroadcastMoved",
     "BroadcastStatus",
@@ -69,8 +77,10 @@ __all__ = [
     "ClientFailed",
     "Config",
     "ConfigError",
+    "Devnet",
     "Event",
     "Fault",
+    "Following",
     "InstantLocked",
     "InterleavedChart",
     "JournalRow",
@@ -78,13 +88,19 @@ __all__ = [
     "Limits",
     "LocalProtocolError",
     "LostTransaction",
+    "Masternode",
+    "MasternodeList",
     "Network",
+    "OutPoint",
     "PeerChart",
     "PeerMisbehaved",
     "PhaseRun",
     "Progress",
+    "ProvenBlock",
+    "ProvenHeader",
     "RefusedTransaction",
     "Rewound",
+    "Seen",
     "Stage",
     "Status",
     "StoreCorrupt",
@@ -92,9 +108,13 @@ __all__ = [
     "StoreFailed",
     "StoreLocked",
     "StoreMismatch",
+    "StoredChainLock",
+    "StoredCoin",
+    "StoredKeyChain",
     "StoredTransaction",
     "Subscription",
     "SyncChart",
+    "Transaction",
     "TransactionConflicted",
     "TransactionDropped",
     "TransactionFound",
@@ -102,7 +122,10 @@ __all__ = [
     "TransactionReturned",
     "TransactionSeen",
     "Transition",
+    "TxIn",
+    "TxOut",
     "UnconfirmedTransaction",
+    "UnknownBlock",
     "Utxo",
     "WalletTransaction",
     "Warned",
@@ -115,25 +138,30 @@ __all__ = [
 _HOMES = {
     "consensus.faults": ("Fault", "PeerMisbehaved"),
     "consensus.params": ("Network", "network"),
+    "consensus.primitives": ("OutPoint", "Transaction", "TxIn", "TxOut"),
     "consensus.transactions": ("RefusedTransaction",),
+    "engine.block_orders": ("BlockUnavailable",),
     "engine.broadcast_stages": ("BroadcastStatus", "Stage"),
     "engine.broadcasts": ("BroadcastLimit",),
     "engine.client": ("Client", "ClientFailed", "Status", "open_client"),
-    "engine.config": ("Config", "Limits"),
+    "engine.config": ("Config", "Devnet", "Limits"),
     "engine.errors": ("ConfigError", "LocalProtocolError"),
     "engine.events": (
         "BroadcastMoved", "ChainLocked", "Event", "InstantLocked", "Lagged", "Progress", "Rewound", "Subscription",
         "TransactionConflicted", "TransactionDropped", "TransactionFound", "TransactionLost", "TransactionReturned",
         "TransactionSeen", "Transition", "Warned",
     ),
+    "engine.following": ("Following", "Seen"),
     "engine.progress": ("PHASES", "PhaseRun"),
     "engine.unconfirmed": ("UnconfirmedTransaction",),
+    "engine.proven": ("Masternode", "MasternodeList", "ProvenBlock", "ProvenHeader", "UnknownBlock"),
     "statecharts.interleaved": ("InterleavedChart",),
     "statecharts.peer": ("PeerChart",),
     "statecharts.sync": ("SyncChart",),
     "store": (
         "Balance", "JournalRow", "LostTransaction", "StoreCorrupt", "StoreError", "StoreFailed", "StoreLocked",
-        "StoreMismatch", "StoredTransaction", "Utxo", "WalletTransaction", "Watermarks",
+        "StoreMismatch", "StoredChainLock", "StoredCoin", "StoredKeyChain",
+        "StoredTransaction", "Utxo", "WalletTransaction", "Watermarks",
     ),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -255,6 +255,13 @@ class MarkMatched:
 
 
 @attrs.frozen
+class Rematch:
+    """Everything watched is to be matched again from `from_height` on; what was found stays, and is merged with."""
+
+    from_height: int
+
+
+@attrs.frozen
 class SearchBlocks:
     """Stored blocks to be fetched and searched, whether a watch item matched them or not, and again if they were.
 
@@ -310,6 +317,7 @@ Change = (
     | PutFilterVariants
     | ForgetDisputes
     | MarkMatched
+    | Rematch
     | SearchBlocks
     | RecordBlock
     | WatchChange

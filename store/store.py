@@ -71,6 +71,7 @@ _ON_CHAIN: dict[type[c.Change], Callable[[Session, ChainMarks, Any], ChainMarks 
     c.PruneFilters: pruning.prune_filters,
     c.PutFilterVariants: disputes.put_variants,
     c.MarkMatched: wallet.mark_matched,
+    c.Rematch: wallet.rematch,
     c.SearchBlocks: wallet.search_blocks,
     w.AddWatch: key_chains.add_watch,
     k.AddKeyChains: key_chains.add_key_chains,

@@ -14,7 +14,7 @@ import attrs
 
 from phasegate.consensus.blocks import Coin
 from phasegate.consensus.primitives import OutPoint
-from phasegate.store.changes import MarkMatched, SearchBlocks
+from phasegate.store.changes import MarkMatched, Rematch, SearchBlocks
 from phasegate.store.chosen import AFTER, AT, Chosen
 from phasegate.store.database import Session, Value
 from phasegate.store.marks import ChainMarks
@@ -100,6 +100,14 @@ def mark_matched(rows: Session, chain: ChainMarks, change: MarkMatched) -> None:
     _refuse_unfit(rows, chain, change)
     rows.many("UPDATE watch SET matched_to = ? WHERE script = ?", ((change.end, script) for script in change.scripts))
     rows.many(_TO_SEARCH, ((height,) for height in change.heights))
+
+
+def rematch(rows: Session, chain: ChainMarks, change: Rematch) -> None:
+    """Apply `Rematch`; a block that matches again is searched again, as `mark_matched` has it."""
+    if not 0 <= change.from_height <= chain.tip:
+        raise ValueError(f"nothing can be matched from {change.from_height}: the tip is {chain.tip}")
+    below = max(change.from_height, birthday(rows, chain)) - 1
+    rows.run("UPDATE watch SET matched_to = min(matched_to, ?)", (below,))
 
 
 _TO_SEARCH = "INSERT INTO matches VALUES(?, 0) ON CONFLICT(height) DO UPDATE SET recorded = 0"

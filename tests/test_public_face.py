@@ -21,6 +21,8 @@ def test_the_surface_is_this() -> None:
         "StoredTransaction", "Subscription", "SyncChart", "TransactionConflicted", "TransactionDropped",
         "TransactionFound", "TransactionLost", "TransactionReturned", "TransactionSeen", "Transition",
         "UnconfirmedTransaction", "Utxo", "WalletTransaction", "Warned", "Watermarks",
+        "BlockUnavailable", "Devnet", "Following", "Masternode", "MasternodeList", "OutPoint", "ProvenBlock",
+        "ProvenHeader", "Seen", "StoredChainLock", "StoredCoin", "StoredKeyChain", "Transaction", "TxIn", "TxOut", "UnknownBlock",
         "__version__", "network", "open_client",
     }  # fmt: skip
 

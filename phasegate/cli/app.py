@@ -17,6 +17,7 @@ from typer.exceptions import Abort, TyperException
 from phasegate.cli.bench import bench
 from phasegate.cli.broadcast import broadcast
 from phasegate.cli.check import check
+from phasegate.cli.config import config
 from phasegate.cli.demo import demo
 from phasegate.cli.diagram import diagram
 from phasegate.cli.history import history
@@ -38,7 +39,21 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (sync, status, history, replay, unwatch, broadcast, demo, diagram, verify, policy, bench, simnet):
+for _command in (
+    sync,
+    status,
+    history,
+    replay,
+    unwatch,
+    broadcast,
+    demo,
+    diagram,
+    verify,
+    policy,
+    bench,
+    simnet,
+    config,
+):
     app.command()(_command)
 app.command()(transactions)
 app.add_typer(peers)

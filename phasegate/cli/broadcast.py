@@ -11,6 +11,7 @@ import attrs
 import typer
 
 from phasegate.cli import options
+from phasegate.cli.configured import ConfigFile, Set, configured
 from phasegate.cli.refusal import Code, forget_stdout, refusals, say_error
 from phasegate.engine.errors import ConfigError
 
@@ -34,7 +35,7 @@ def broadcast(
         str,
         typer.Argument(metavar="HEX", help="The signed transaction in hex; @FILE reads it from there, - from stdin."),
     ],
-    network: options.NetworkName,
+    network: options.ChosenNetworkName = None,
     peer: options.Peers = None,
     connect_only: options.ConnectOnly = False,
     proxy: options.Proxy = "",
@@ -52,27 +53,29 @@ def broadcast(
     timeout: Annotated[
         float, typer.Option(metavar="S", min=0.0, help="End after so many seconds all the same. Default 60.")
     ] = 60.0,
+    config_file: ConfigFile = None,
+    words: Set = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Send a transaction. It is announced, served and watched; later syncs announce it again until it is mined."""
     with refusals("broadcast"):
-        from phasegate.engine.config import Config, Devnet
-
         raw = _transaction(transaction)
         timeout = options.seconds("--timeout", timeout)
         if until not in STAGES:
             raise ConfigError(f"--until {until!r} is none of {', '.join(STAGES)}")
-        config = Config.create(
-            network,
+        config = configured(
+            config_file,
+            words,
+            network=network,
             peers=tuple(peer or ()),
-            connect_only=connect_only,
+            connect_only=connect_only or None,
             proxy=proxy,
             dns_seeds=None if dns_seed is None else tuple(dns_seed),
             datadir=datadir,
-            masternodes=not no_masternodes,
-            filters=not no_filters,
+            masternodes=False if no_masternodes else None,
+            filters=False if no_filters else None,
             activations=options.activation_heights(activation),
-            devnet=Devnet(devnet_name, min_difficulty_blocks, options.quorum_arguments(llmq)),
+            devnet=options.devnet_fields(devnet_name, min_difficulty_blocks, llmq),
         )
         config = attrs.evolve(config, relay=True)
         options.refuse_without_sources(config)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from phasegate.cli.configured import usual_store
 from phasegate.engine.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 NAMES = "{mainnet,testnet,devnet,regtest,simnet}"
 
 NetworkName = Annotated[str, typer.Option("--network", metavar=NAMES, help="Which chain.")]
+ChosenNetworkName = Annotated[
+    str | None, typer.Option("--network", metavar=NAMES, help="Which chain; needed if the configuration names none.")
+]
 StoredNetworkName = Annotated[
     str | None,
     typer.Option("--network", metavar=NAMES, help="Which chain; needed only if the directory holds several."),
@@ -77,15 +81,14 @@ class StrategyName(StrEnum):
     INTERLEAVED = "interleaved"
 
 
-Strategy = Annotated[
-    StrategyName,
-    typer.Option(
-        "--strategy",
-        metavar="NAME",
-        help="sequential: one phase after the other, each complete first; interleaved: once the headers are there all "
-        "others beside each other, each as far as what it builds on is stored.",
-    ),
-]
+_STRATEGY = typer.Option(
+    "--strategy",
+    metavar="NAME",
+    help="sequential: one phase after the other, each complete first; interleaved: once the headers are there all "
+    "others beside each other, each as far as what it builds on is stored.",
+)
+Strategy = Annotated[StrategyName, _STRATEGY]
+ChosenStrategy = Annotated[StrategyName | None, _STRATEGY]
 NoMasternodes = Annotated[bool, typer.Option("--no-masternodes", help="Leave masternode lists out.")]
 NoFilters = Annotated[
     bool, typer.Option("--no-filters", help="Leave out filters, and with them blocks and transactions.")
@@ -108,7 +111,8 @@ Llmq = Annotated[
     ),
 ]
 MaxPeers = Annotated[
-    int, typer.Option("--max-peers", metavar="N", min=1, max=64, help="How many peers to be connected to. Default 8.")
+    int | None,
+    typer.Option("--max-peers", metavar="N", min=1, max=64, help="How many peers to be connected to. Default 8."),
 ]
 MemoryLimit = Annotated[
     int | None,
@@ -191,6 +195,16 @@ def quorum_arguments(items: Sequence[str] | None) -> dict[str, str]:
     return chosen
 
 
+def devnet_fields(name: str, min_difficulty_blocks: int, llmq: Sequence[str] | None) -> dict[str, object]:
+    """What options say of a devnet; what is not given is empty.
+
+    Raises:
+        ConfigError: as `quorum_arguments`.
+    """
+    quorums = quorum_arguments(llmq)
+    return {"name": name, "min_difficulty_blocks": min_difficulty_blocks or None, "quorums": quorums}
+
+
 def hex_bytes(name: str, text: str, size: int) -> bytes:
     """The `size` bytes that the argument `name` states in hex.
 
@@ -254,7 +268,7 @@ def _lines(path: Path) -> list[str]:
 def stored_config(
     network: str | None, datadir: Path | None, activations: Sequence[str] | None, devnet_name: str = ""
 ) -> Config:
-    """The configuration of a store that exists already.
+    """The configuration of a store that exists already; without a directory, of that which the settings name.
 
     Raises:
         ConfigError: the network or an activation is wrong, or there are several networks to choose from.
@@ -264,15 +278,13 @@ def stored_config(
     from phasegate.engine.config import Config, Devnet
     from phasegate.store import StoreFailed
 
+    heights: Mapping[str, int] = activation_heights(activations)
+    if datadir is None:
+        datadir, network, devnet_name, heights = usual_store(network, devnet_name, heights)
     place = Config(network=SIMNET).datadir if datadir is None else datadir
     if not (network or devnet_name):
         network, devnet_name = _only_store(place)
-    config = Config.create(
-        network or "devnet",
-        datadir=place,
-        activations=activation_heights(activations),
-        devnet=Devnet(devnet_name),
-    )
+    config = Config.create(network or "devnet", datadir=place, activations=heights, devnet=Devnet(devnet_name))
     if not _holds(place, config.network.file_name):
         raise StoreFailed(f"{place} holds no {config.network.file_name} store; `phasegate sync` makes one")
     return config

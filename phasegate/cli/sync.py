@@ -9,6 +9,7 @@ import attrs
 import typer
 
 from phasegate.cli import options
+from phasegate.cli.configured import ConfigFile, Set, configured, peer_limits
 from phasegate.cli.refusal import refusals
 
 if TYPE_CHECKING:
@@ -20,12 +21,12 @@ GIVE_UP = 15.0
 
 
 def sync(
-    network: options.NetworkName,
+    network: options.ChosenNetworkName = None,
     peer: options.Peers = None,
     connect_only: options.ConnectOnly = False,
     proxy: options.Proxy = "",
     dns_seed: options.DnsSeeds = None,
-    max_peers: options.MaxPeers = 8,
+    max_peers: options.MaxPeers = None,
     datadir: options.Datadir = None,
     watch: Annotated[
         list[str] | None,
@@ -101,36 +102,38 @@ def sync(
         ),
     ] = 5.0,
     memory_limit: options.MemoryLimit = None,
-    strategy: options.Strategy = options.StrategyName.SEQUENTIAL,
+    strategy: options.ChosenStrategy = None,
+    config_file: ConfigFile = None,
+    words: Set = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Sync a chain from its network. Ctrl-C stops cleanly, and the next run goes on from there."""
     from phasegate.cli.run import run
 
     with refusals("sync"):
-        from phasegate.engine.config import Config, Devnet, Limits
-
-        config = Config.create(
-            network,
+        config = configured(
+            config_file,
+            words,
+            network=network,
             peers=tuple(peer or ()),
-            connect_only=connect_only,
+            connect_only=connect_only or None,
             proxy=proxy,
             dns_seeds=None if dns_seed is None else tuple(dns_seed),
             datadir=datadir,
-            limits=Limits(max_peers=max_peers, filter_peers=min(Limits().filter_peers, max_peers)),
+            limits=peer_limits(max_peers),
             watch=tuple(watch or ()),
             activations=options.activation_heights(activation),
-            masternodes=not no_masternodes,
-            filters=not no_filters,
-            devnet=Devnet(devnet_name, min_difficulty_blocks, options.quorum_arguments(llmq)),
+            masternodes=False if no_masternodes else None,
+            filters=False if no_filters else None,
+            devnet=options.devnet_fields(devnet_name, min_difficulty_blocks, llmq),
             checkpoint=checkpoint,
             trusted_header=trusted_header,
             birthday=birthday,
-            prune_filters=prune_filters,
+            prune_filters=prune_filters or None,
             min_chainwork=options.chainwork(min_chainwork),
             max_tip_age=None if max_tip_age is None else options.seconds("--max-tip-age", max_tip_age),
             memory_limit=None if memory_limit is None else memory_limit << 20,
-            strategy=strategy.value,
+            strategy=None if strategy is None else strategy.value,
         )
         raise typer.Exit(run(_with_watched(config, watch_file), _terms(once, give_up, linger), as_json))
 

@@ -254,6 +254,10 @@ class Model:
             case c.MarkMatched(scripts, _, end, heights):
                 self.watch |= dict.fromkeys(scripts, end)
                 self.matches |= dict.fromkeys(heights, False)
+            case c.Rematch(start):
+                below = max(start, self.birthday) - 1
+                self.watch = {script: min(reached, below) for script, reached in self.watch.items()}
+                self._want_what_was_pruned()
             case c.RecordBlock(height, findings):
                 self._record(height, findings)
             case c.PruneFilters():

@@ -50,6 +50,7 @@ from phasegate.store import (
     RecordChainLock,
     RecordInstantLock,
     RecordRefusedBranch,
+    Rematch,
     RemoveWatch,
     RollBack,
     RollBackFilters,
@@ -293,6 +294,10 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(scripts=st.sets(st.sampled_from(SCRIPTS), min_size=1))
     def add_watch(self, scripts: set[bytes]) -> None:
         self.commit(AddWatch(tuple((script, "") for script in scripts)))
+
+    @rule(share=st.integers(0, 100))
+    def rematch(self, share: int) -> None:
+        self.commit(Rematch(self.model.tip * share // 100))
 
     @rule(script=st.sampled_from(SCRIPTS))
     def remove_watch(self, script: bytes) -> None:

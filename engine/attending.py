@@ -1,0 +1,88 @@
+"""How a user attends to a client: its events, from now on or from a known row on, and the wait until it is synced."""
+
+from __future__ import annotations
+
+from typing import overload
+
+from phasegate.engine.errors import ConfigError
+from phasegate.engine.events import Broadcast, ChainLocked, Event, Lagged, Subscription, Transition
+from phasegate.engine.following import Following, Seen, missed
+from phasegate.engine.lookups import Lookups
+
+
+class ClientFailed(Exception):
+    """The client crashed; the cause is kept. What was committed is stored, unless the store itself was damaged."""
+
+
+class Attending(Lookups):
+    """The part of a client that tells what happens."""
+
+    _events: Broadcast
+    _ended: bool
+
+    @overload
+    def events(self, capacity: int = 1024) -> Subscription: ...
+
+    @overload
+    def events(self, capacity: int = 1024, *, after: Seen) -> Following: ...
+
+    def events(self, capacity: int = 1024, *, after: Seen | None = None) -> Subscription:
+        """A subscription to everything that happens from now on, or has happened since a known row.
+
+        Args:
+            capacity: events that may wait to be read; the oldest progress goes first, then `Lagged` counts.
+            after: the row ids that were seen last. The transitions and transactions above these are read from the
+                database first, then it goes on live, without a gap and without anything twice; the subscription's
+                `seen` is what to remember, and belongs to this store.
+
+        Raises:
+            StoreError: with `after`, here or from the subscription: the store cannot be read, or the client has ended.
+        """
+        if after is None:
+            return self._events.subscribe(capacity)
+        following = Following(capacity, self._as_stored(after), self._missed)
+        self._events.attach(following)
+        return following
+
+    def _as_stored(self, seen: Seen) -> Seen:
+        """`seen` as far as the store has it: a power cut may have taken the last rows, whose ids come again then."""
+        transition = min(seen.transition, self._bindings.journal.end)
+        if self._store.transactions(seen.transaction - 1):
+            return Seen(transition, seen.transaction)
+        newest = max((row.row_id for row in self._store.transactions()), default=0)
+        return Seen(transition, min(seen.transaction, newest))
+
+    async def _missed(self, seen: Seen) -> list[Event]:
+        waiting = self._bindings.journal.unstored
+        return await missed(self._store, self._seams.compute, waiting, seen, self._seams.now())
+
+    async def wait_synced(self, *, confirmed: bool = False) -> None:
+        """Return when the client is fully synced; while it is degraded or paused this waits on.
+
+        Args:
+            confirmed: wait also until the tip is ChainLocked, so that no reorganisation can undo what was found.
+
+        Raises:
+            ConfigError: `confirmed`, but the client downloads no masternode lists and can verify no ChainLock.
+            ClientFailed: the client has ended without.
+        """
+        if confirmed and not self.config.masternodes:
+            raise ConfigError("confirmed: without masternode lists no ChainLock can be verified")
+        events = self.events()
+        while not (self.state == "synced" and self._all_matched and (self._tip_locked or not confirmed)):
+            if self._ended or self.state in ("failed", "stopped"):
+                why = f": {reason}" if (reason := self.status.reason) else ""
+                raise ClientFailed(f"the client ended in state {self.state}{why}") from self._bindings.crashed
+            async for event in events:
+                if isinstance(event, ChainLocked | Lagged | Transition):
+                    break
+
+    @property
+    def _all_matched(self) -> bool:
+        """Whether nothing was added that the chart has not heard of yet."""
+        return not self.config.filters or self.facts.blocks_complete
+
+    @property
+    def _tip_locked(self) -> bool:
+        marks = self._writer.marks
+        return marks.chainlock == marks.tip

@@ -1,0 +1,224 @@
+"""Events from a known row on: nothing is missed and nothing told twice, wherever the consumer left off."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+import pytest
+import trio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from trio.testing import MockClock
+
+from phasegate.engine.events import Event, Lagged, Progress, TransactionFound, Transition
+from phasegate.engine.following import Following, Seen
+from phasegate.p2p.simnet.generated import generate
+from phasegate.store import StoreError, StoreFailed
+from tests.simulated_world import small_chain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.simulated_world import Run, Start, World
+
+pytestmark = pytest.mark.trio
+
+
+def rows(events: Sequence[Event]) -> tuple[list[int], list[int]]:
+    """The row ids of transitions and of transactions, in the order in which they were told."""
+    transitions = [event.row_id for event in events if isinstance(event, Transition)]
+    return transitions, [event.row_id for event in events if isinstance(event, TransactionFound)]
+
+
+def stored(run: Run) -> tuple[list[int], list[int]]:
+    """The row ids that stand in the database."""
+    found = sorted(row.row_id for row in run.client.transactions())
+    return [row.row_id for row in run.client.history(limit=100_000)], found
+
+
+async def heard(following: Following, run: Run, told: list[Event]) -> None:
+    """Read until everything that stands in the database has been told."""
+    with trio.fail_after(60):
+        while rows(told) != stored(run):
+            told.append(await anext(following))
+
+
+async def test_who_comes_late_is_told_everything_and_then_goes_on(
+    world: World, running: Start, autojump_clock: MockClock
+) -> None:
+    """From the first row on, as live events; new blocks follow without a gap, and nothing comes twice."""
+    chain = generate(120, 3)
+    node = world.add(chain, 1)
+    async with running(world.config(1, watch=chain.watch)) as run:
+        await run.until("synced")
+        following, told = run.client.events(after=Seen()), list[Event]()
+        await heard(following, run, told)
+        live = [event for event in run.told if isinstance(event, Transition | TransactionFound)]
+        kinds = [event for event in told if isinstance(event, Transition | TransactionFound)]
+        assert [one for one in kinds if isinstance(one, Transition)] == [t for t in live if isinstance(t, Transition)]
+        assert [attrs.evolve(f, time=0) for f in kinds if isinstance(f, TransactionFound)] == [
+            attrs.evolve(f, time=0) for f in live if isinstance(f, TransactionFound)
+        ]
+        chain.extend(11)
+        await node.announce(11)
+        await run.until_path([*run.path, *run.path])
+        await heard(following, run, told)
+        assert following.seen == Seen(stored(run)[0][-1], stored(run)[1][-1])
+
+
+async def test_who_remembers_what_it_saw_goes_on_there_in_the_next_run(
+    world: World, running: Start, autojump_clock: MockClock
+) -> None:
+    """What was stored while it was away comes first; the two runs together tell every row once."""
+    chain = generate(120, 3)
+    world.add(chain, 1)
+    config, told = world.config(1, watch=chain.watch), list[Event]()
+    async with running(config) as run:
+        following = run.client.events(after=Seen())
+        while not (told and isinstance(told[-1], Transition) and told[-1].target == "cfheaders"):
+            told.append(await anext(following))
+        seen = following.seen
+        await run.until("synced")
+    chain.extend(7)
+    async with running(config) as run:
+        await run.until("synced")
+        await heard(run.client.events(after=seen), run, told)
+        assert len(set(rows(told)[0])) == len(rows(told)[0])
+
+
+async def test_a_slow_consumer_reads_again_what_it_lost(
+    world: World, running: Start, autojump_clock: MockClock
+) -> None:
+    """Its buffer was too small: it is told how much was dropped, and then the rows of that, in order."""
+    chain = small_chain()
+    world.add(chain, 1)
+    async with running(world.config(1, watch=chain.watch)) as run:
+        following, told = run.client.events(3, after=Seen()), list[Event]()
+        told.append(await anext(following))
+        with trio.move_on_after(0.001):  # there is no more yet: from now on it hears what happens
+            told.append(await anext(following))
+        await run.until("synced")
+        await heard(following, run, told)
+        assert [event for event in told if isinstance(event, Lagged)]
+        assert not [event for event in told if isinstance(event, Progress)][5:]
+
+
+async def test_rows_that_the_journal_did_not_keep_are_counted(
+    world: World, running: Start, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As any events that are lost."""
+    monkeypatch.setattr("phasegate.engine.journal.TRIM_EVERY", 5)
+    world.add(small_chain(), 1)
+    async with running(attrs.evolve(world.config(1), keep_history=2)) as run:
+        await run.until("synced")
+        following = run.client.events(after=Seen())
+        first = stored(run)[0][0]
+        assert first > 1
+        assert await anext(following) == Lagged(first - 1)
+        following = run.client.events(after=Seen(first - 1))
+        event = await anext(following)
+        assert isinstance(event, Transition)
+        assert event.row_id == first
+
+
+async def test_transitions_that_wait_for_the_disk_are_told(
+    world: World, running: Start, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They happened under the ids that they will be stored with."""
+    world.add(small_chain(), 1)
+    async with running(world.config(1)) as run:
+        await run.until("synced")
+        end, real = stored(run)[0][-1], run.client.store.commit
+        refusing = True
+
+        def commit(batch: object) -> object:
+            if refusing:
+                raise StoreFailed("full")
+            return real(batch)
+
+        monkeypatch.setattr(run.client.store, "commit", commit)
+        await run.client.pause()
+        await run.until("paused")
+        await run.client.resume()
+        await run.until("degraded", within=600) if run.client.state == "degraded" else await trio.sleep(1)
+        following = run.client.events(after=Seen(end))
+        first, second = await anext(following), await anext(following)
+        assert [getattr(event, "row_id", None) for event in (first, second)] == [end + 1, end + 2]
+        refusing = False
+        await run.until("synced")
+
+
+async def test_after_the_end_nothing_can_be_read_again(world: World, running: Start, autojump_clock: MockClock) -> None:
+    """The store is closed: an error, not a silence that looks like the end of the rows."""
+    world.add(small_chain(), 1)
+    async with running(world.config(1)) as run:
+        await run.until("synced")
+        read = run.client.events(after=Seen())
+        await anext(read)
+    with pytest.raises(StoreError):
+        await anext(run.client.events(after=Seen()))
+
+
+async def test_ids_that_a_power_cut_took_come_again(world: World, running: Start, autojump_clock: MockClock) -> None:
+    """Who has seen more than the store has goes on behind what it has; what was seen is not told again."""
+    chain = generate(120, 3)
+    node = world.add(chain, 1)
+    async with running(world.config(1, watch=chain.watch)) as run:
+        await run.until("synced")
+        before, told = stored(run), list[Event]()
+        following = run.client.events(after=Seen(10_000, 10_000))
+        assert following.seen == Seen(before[0][-1], before[1][-1])
+        assert run.client.events(after=following.seen).seen == following.seen
+        chain.extend(11)
+        await node.announce(11)
+        await run.until_path([*run.path, *run.path])
+        with trio.fail_after(60):
+            while following.seen != Seen(stored(run)[0][-1], stored(run)[1][-1]):
+                told.append(await anext(following))
+        assert rows(told) == tuple(now[len(was) :] for now, was in zip(stored(run), before, strict=True))
+
+
+class _Rows:
+    """A database of transitions that grows, and the live events of it."""
+
+    def __init__(self, capacity: int, seen: int) -> None:
+        self.stored: list[Transition] = []
+        self.following = Following(capacity, Seen(transition=seen), self.read)
+
+    def append(self, *, told: bool) -> None:
+        row = Transition(len(self.stored) + 1, 0.0, "a", "b", "go", "", {})
+        self.stored.append(row)
+        if told:
+            self.following.put_nowait(row)
+
+    async def read(self, seen: Seen) -> list[Event]:
+        await trio.lowlevel.checkpoint()
+        return list(self.stored[seen.transition : seen.transition + 3])
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(1, 5), st.integers(0, 6), st.lists(st.sampled_from(["row", "read", "cancelled"]), max_size=40))
+async def test_whatever_the_order_each_row_is_told_once(capacity: int, before: int, steps: list[str]) -> None:
+    """Rows come while pages are read, while the buffer overflows, and while a read is cancelled."""
+    world = _Rows(capacity, 0)
+    for _ in range(before):
+        world.append(told=False)
+    told = list[int]()
+
+    async def read() -> None:
+        event = await anext(world.following)
+        told.extend([event.row_id] if isinstance(event, Transition) else [])
+
+    for step in steps:
+        if step == "row":
+            world.append(told=True)
+        elif step == "cancelled":
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await read()
+        elif len(told) < len(world.stored):
+            await read()
+    while len(told) < len(world.stored):
+        await read()
+    assert told == [row.row_id for row in world.stored]

@@ -1,0 +1,129 @@
+"""The pages about embedding and configuration say nothing that is not so: their blocks run as they are printed."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from phasegate import Client, Config
+from phasegate.engine.setting_places import settings
+from phasegate.p2p.simnet.generated import generate
+from tests.test_examples import simnet
+
+if TYPE_CHECKING:
+    from tests.simulated_world import Start, World
+
+ROOT = Path(__file__).resolve().parent.parent
+EMBEDDING = (ROOT / "docs" / "embedding.md").read_text(encoding="utf-8")
+CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """The code of a page."""
+    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
+
+
+def run_block(code: str, node: dict[str, Any], tmp_path: Path) -> str:
+    """What a block prints when its settings come from the environment."""
+    told = {
+        "PHASEGATE_CONFIG": os.devnull,
+        "PHASEGATE_NETWORK": "simnet",
+        "PHASEGATE_PEERS": f"{node['host']}:{node['port']}",
+        "PHASEGATE_WATCH": ",".join(node["watch"]),
+        "PHASEGATE_DATADIR": str(tmp_path / "store"),
+    }
+    file = tmp_path / "block.py"
+    file.write_text(code, encoding="utf-8")
+    words = [sys.executable, "-W", "error", str(file)]
+    done = subprocess.run(words, cwd=ROOT, env={**os.environ, **told}, capture_output=True, text=True, timeout=90)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def locked_height() -> int:
+    """A height at which the tip of the simulated node's chain is ChainLocked."""
+    chain = generate(60, 7)
+    while chain.chainlocks.lock(chain.height) is None:
+        chain.extend(1)
+    return chain.height
+
+
+def test_the_first_block_prints_a_locked_tip(tmp_path: Path) -> None:
+    """A client in the nursery of its user, which waits until the tip is ChainLocked."""
+    height = locked_height()
+    with simnet(height) as node:
+        out = run_block(blocks(EMBEDDING, "python")[0], node, tmp_path)
+    assert re.fullmatch(rf"{height} [0-9a-f]{{64}} True\n", out)
+
+
+def test_the_asyncio_block_prints_the_balances(tmp_path: Path) -> None:
+    """With the bridge of the example."""
+    with simnet(60) as node:
+        out = run_block(blocks(EMBEDDING, "python")[2], node, tmp_path)
+    assert all(str(duffs) in out for duffs in node["expected"]["balances"].values())
+
+
+@pytest.mark.trio
+async def test_payments_are_booked_once_over_restarts(
+    world: World, running: Start, autojump_clock: MockClock, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The second block, cut off again and again, in two runs of the client: each found transaction is printed once."""
+    names: dict[str, Any] = {}
+    exec(blocks(EMBEDDING, "python")[1], names)  # noqa: S102 - it is what the page tells people to write
+    chain = generate(120, 3)
+    world.add(chain, 1)
+    config = world.config(1, watch=chain.watch, limits={"batch": {"blocks": 1}})
+
+    async def book(client: Client, seconds: float) -> None:
+        with trio.move_on_after(seconds):
+            await names["book_payments"](client, tmp_path / "seen.json")
+
+    for grow in (0, 9):
+        chain.extend(grow)
+        async with running(config) as run:
+            for _ in range(8):
+                await book(run.client, 0.05)
+            await run.until("synced")
+            await book(run.client, 1)
+    printed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert sorted(printed) == sorted(chain.expected["transactions"])
+
+
+@pytest.mark.parametrize("text", blocks(CONFIGURATION, "toml"))
+def test_each_file_of_the_page_may_be_used(tmp_path: Path, text: str) -> None:
+    (tmp_path / "phasegate.toml").write_text(text, encoding="utf-8")
+    assert Config.load(tmp_path / "phasegate.toml", {}).network.name == tomllib.loads(text)["network"]
+
+
+def test_each_variable_of_the_page_is_one() -> None:
+    """And those in its table say what they seem to say."""
+    known = {setting.variable: setting for setting in settings().values()}
+    told = dict(re.findall(r"`(PHASEGATE_[A-Z_]+)=([^`]*)`", CONFIGURATION))
+    assert len(told) > 4
+    Config.load(os.devnull, {"PHASEGATE_NETWORK": "testnet", **told})
+    for name in re.findall(r"PHASEGATE_[A-Z_]+", CONFIGURATION):
+        others = ("PHASEGATE_", "PHASEGATE_CONFIG", "PHASEGATE_VECTORS", "PHASEGATE_REQUIRE_VECTORS")
+        assert name in known or name in (*others, "PHASEGATE_SEED", "PHASEGATE_SOURCES", "PHASEGATE_PEER")
+
+
+def test_the_python_of_the_page_runs(tmp_path: Path) -> None:
+    """As it is printed, but with the usual file out of the way."""
+    (code,) = blocks(CONFIGURATION, "python")
+    told = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-W", "error", "-c", code], env={**os.environ, **told}, timeout=60, check=True)
+
+
+def test_the_page_names_what_there_is() -> None:
+    """Each `client.NAME` is a public attribute."""
+    public = {name for name in dir(Client) if not name.startswith("_")}
+    shown = set(re.findall(r"client\.(\w+)", EMBEDDING))
+    assert shown - public == set()
