@@ -22,7 +22,8 @@ def test_the_surface_is_this() -> None:
         "TransactionFound", "TransactionLost", "TransactionReturned", "TransactionSeen", "Transition",
         "UnconfirmedTransaction", "Utxo", "WalletTransaction", "Warned", "Watermarks",
         "BlockUnavailable", "Devnet", "Following", "Masternode", "MasternodeList", "OutPoint", "ProvenBlock",
-        "ProvenHeader", "Seen", "StoredChainLock", "StoredCoin", "StoredKeyChain", "Transaction", "TxIn", "TxOut", "UnknownBlock",
+        "ProvenHeader", "Seen", "StoredChainLock", "StoredCoin", "StoredKeyChain", "Transaction", "TxIn", "TxOut",
+        "UnknownBlock",
         "__version__", "network", "open_client",
     }  # fmt: skip
 
