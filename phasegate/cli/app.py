@@ -29,6 +29,7 @@ from phasegate.cli.status import status
 from phasegate.cli.sync import sync
 from phasegate.cli.unwatch import unwatch
 from phasegate.cli.verify import verify
+from phasegate.cli.web import WithWeb
 
 app = typer.Typer(
     name="phasegate",
@@ -37,7 +38,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (sync, status, history, replay, unwatch, broadcast, demo, diagram, verify, policy, bench, simnet):
+app.command(cls=WithWeb)(sync)
+for _command in (status, history, replay, unwatch, broadcast, demo, diagram, verify, policy, bench, simnet):
     app.command()(_command)
 app.add_typer(peers)
 app.add_typer(check)

@@ -10,6 +10,7 @@ import typer
 
 from phasegate.cli import options
 from phasegate.cli.refusal import refusals
+from phasegate.cli.web import Web, WebToken, view_of
 
 if TYPE_CHECKING:
     from phasegate.cli.ending import Terms
@@ -98,6 +99,8 @@ def sync(
     ] = 5.0,
     memory_limit: options.MemoryLimit = None,
     strategy: options.Strategy = options.StrategyName.SEQUENTIAL,
+    web: Web = "",
+    web_token: WebToken = "",
     as_json: options.AsJson = False,
 ) -> None:
     """Sync a chain from its network. Ctrl-C stops cleanly, and the next run goes on from there."""
@@ -128,7 +131,9 @@ def sync(
             memory_limit=None if memory_limit is None else memory_limit << 20,
             strategy=strategy.value,
         )
-        raise typer.Exit(run(_with_scripts(config, watch_file), _terms(once, give_up, linger), as_json))
+        config, terms = _with_scripts(config, watch_file), _terms(once, give_up, linger)
+        with view_of(web, web_token) as view:
+            raise typer.Exit(run(config, terms, as_json, view))
 
 
 def _terms(once: bool, give_up: float | None, linger: float) -> Terms:
