@@ -48,12 +48,18 @@ class Visitor(trio.abc.HalfCloseableStream):
         self._sending: trio.CancelScope | None = None
         self._left = False
 
+    @property
+    def is_sending(self) -> bool:
+        """Whether something waits to be sent."""
+        return self._sending is not None
+
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send, or break the connection when that takes too long."""
         if self._left:
             raise trio.ClosedResourceError("the client has ended")
         with trio.move_on_after(SLOWEST) as self._sending:
             await self._stream.send_all(data)
+            self._sending = None
             return
         await trio.aclose_forcefully(self._stream)
         raise trio.BrokenResourceError("a visitor does not read")
