@@ -1,4 +1,4 @@
-"""Takes the pictures of the live view in docs/pictures, of a real sync with simulated nodes, in the Chromium that is here.
+"""Takes the pictures of the live view in docs/pictures, of a sync with simulated nodes, in the Chromium here.
 
     .venv/bin/python tools/live-pictures.py [FOLDER]
 

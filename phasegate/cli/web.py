@@ -29,8 +29,8 @@ Web = Annotated[
     typer.Option(
         OPTION,
         metavar="[HOST:PORT]",
-        help=f"Serve a live view of the sync for a browser, with metrics and health; default {ALONE}. Elsewhere than on "
-        "the loopback it needs a token.",
+        help=f"Serve a live view of the sync for a browser, with metrics and health; default {ALONE}. "
+        "Elsewhere than on the loopback it needs a token.",
     ),
 ]
 WebToken = Annotated[

@@ -1,8 +1,8 @@
 """What the view remembers of a run beside what the client can be asked: the way so far, warnings, found transactions.
 
 One subscription feeds it. It takes each event first and then passes it on to the feeds, so that a feed never shows a
-document that lacks the event it was woken by. The engine waits for nobody: the board's buffer is bounded, and so is that
-of each feed. What the board itself may have missed it reads again from the journal.
+document that lacks the event it was woken by. The engine waits for nobody: the board's buffer is bounded, and so is
+that of each feed. What the board itself may have missed it reads again from the journal.
 """
 
 from __future__ import annotations

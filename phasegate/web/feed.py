@@ -9,9 +9,9 @@
 | `warnings` | the newest warnings | when there are others |
 | `bye` | the last document | when the client has ended |
 
-A browser that reconnects says the id of the last event that it had, and is sent the transitions that it missed, from the
-journal. A browser that does not read is not waited for: its buffer is bounded, what is dropped from it is counted, and
-the transitions among it are read again. So a page may be late, but it is never wrong.
+A browser that reconnects says the id of the last event that it had, and is sent the transitions that it missed, from
+the journal. A browser that does not read is not waited for: its buffer is bounded, what is dropped from it is counted,
+and the transitions among it are read again. So a page may be late, but it is never wrong.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Who is answered: the door of the live view, before any page.
 
-The view only tells, it changes nothing; what has to be kept is what it tells. A page of somebody else that is open in the
-same browser may send requests here, too. It cannot read the answers, as no header allows it (no CORS), but it could if
-its own name came to stand for this machine's address (DNS rebinding). So the name in the `Host` header has to be an
+The view only tells, it changes nothing; what has to be kept is what it tells. A page of somebody else that is open in
+the same browser may send requests here, too. It cannot read the answers, as no header allows it (no CORS), but it could
+if its own name came to stand for this machine's address (DNS rebinding). So the name in the `Host` header has to be an
 address or one that is ours. Where a token is needed every path needs it: as `Authorization: Bearer`, as the cookie that
 the first visit sets, or in the address of that first visit, from which a redirect removes it.
 
@@ -95,7 +95,8 @@ class Guard:
         return _said(401, line, {"www-authenticate": "Bearer"})
 
     def _knows(self, shown: Iterable[str]) -> bool:
-        return any([hmac.compare_digest(one.strip().encode(), self._token) for one in shown])
+        answers = [hmac.compare_digest(one.strip().encode(), self._token) for one in shown]
+        return any(answers)
 
     def _cookies(self, headers: Headers) -> list[str]:
         try:

@@ -1,13 +1,13 @@
 """Where each state of a chart stands in its picture, worked out from the chart itself.
 
 The picture of the live view is drawn when the server starts, from the chart object that runs, without another program.
-It comes in two flows: wide, in which time goes from left to right, and tall for a phone, in which it goes down. Both are
-one layout: everything is measured along the way (`main`) and across it (`cross`), and only at the end it is said which of
-them is x.
+It comes in two flows: wide, in which time goes from left to right, and tall for a phone, in which it goes down. Both
+are one layout: everything is measured along the way (`main`) and across it (`cross`), and only at the end it is said
+which of them is x.
 
 The rules are few. States beside each other stand in a row. Where a state holds several compound states, each of these
-begins a lane, and simple states that follow end one lane each, or stand in a stack behind all when there are more of them
-than lanes. Regions that are active together are stacked. Compound states of one column are equally long.
+begins a lane, and simple states that follow end one lane each, or stand in a stack behind all when there are more of
+them than lanes. Regions that are active together are stacked. Compound states of one column are equally long.
 """
 
 from __future__ import annotations
@@ -125,15 +125,15 @@ class _Layout:
 
     def _compound(self, box: Box, least: float = 0.0) -> Block:
         along, across = (PAD, TITLE) if self.flow is Flow.WIDE else (TITLE, PAD)
-        inside = self._regions(box.inside, least) if box.parallel else self.among(box.inside, least - along - PAD)
+        inside = self.regions(box.inside, least) if box.parallel else self.among(box.inside, least - along - PAD)
         length, breadth = inside.length + along + PAD, inside.breadth + across + PAD
         own = Rect(0.0, 0.0, length, breadth)
         return Block(length, breadth, {box.id: own, **inside.moved(along, across)})
 
-    def _regions(self, boxes: Sequence[Box], least: float) -> Block:
+    def regions(self, boxes: Sequence[Box], least: float) -> Block:
         """Regions beside each other; on a phone they lie one below the other, and the way inside them is across."""
         if self.flow is Flow.TALL:
-            return _turned(attrs.evolve(self, flow=Flow.WIDE)._regions(boxes, 0.0))
+            return _turned(_Layout(Flow.WIDE, self.phases).regions(boxes, 0.0))
         regions = [self._compound(box) for box in boxes]
         longest = max([least, *[region.length for region in regions]])
         return _stack([self._compound(box, longest) for box in boxes], 10.0)

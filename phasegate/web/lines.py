@@ -1,9 +1,9 @@
 """The transitions of a chart as lines between its states, few enough to be seen at a glance.
 
 A chart has more transitions than a picture can bear. Three rules make them fewer, and none of them tells a lie: all
-transitions between the same two states share a line; a transition into the state with which a compound state begins leads
-to the border of that compound, as entering it is the same; and lines from or to each state of a compound are one line from
-or to the compound. Every line keeps the labels of the transitions that it stands for.
+transitions between the same two states share a line; a transition into the state with which a compound state begins
+leads to the border of that compound, as entering it is the same; and lines from or to each state of a compound are one
+line from or to the compound. Every line keeps the labels of the transitions that it stands for.
 
 Lines that would run through states arch over them, and what leads past a whole compound goes around everything.
 """

@@ -84,7 +84,9 @@ class _ClientCollector(Collector):
 
         yield _gauge("phasegate_phase_items", "Items of a phase that are stored.", "phase", each("done"))
         yield _gauge("phasegate_phase_known_items", "Items of a phase that are known of.", "phase", each("total"))
-        yield _gauge("phasegate_phase_complete", "Whether the guard of a phase says complete.", "phase", each("complete"))
+        yield _gauge(
+            "phasegate_phase_complete", "Whether the guard of a phase says complete.", "phase", each("complete")
+        )
         ratio, rate = each("percent", 0.01), each("rate")
         yield _gauge("phasegate_phase_progress_ratio", "How far a phase is, 0 to 1.", "phase", ratio)
         yield _gauge("phasegate_phase_items_per_second", "Items a second over the last seconds.", "phase", rate)

@@ -1,7 +1,8 @@
 """The chart as SVG for the page: no text that is not the chart's own, no colours, no script.
 
-States carry their id as `data-state`, lines the states that they join as `data-line`; style sheet and script of the page
-do the rest. A phase has a place for its figures and a fill that grows. What a line stands for is told in its `title`.
+States carry their id as `data-state`, lines the states that they join as `data-line`; style sheet and script of the
+page do the rest. A phase has a place for its figures and a fill that grows. What a line stands for is told in its
+`title`.
 """
 
 from __future__ import annotations
@@ -162,9 +163,7 @@ class _Drawing:
         points = [self._point(point) for _, group in strokes for point in group]
         (x, y), (before_x, before_y) = points[-1], points[-2]
         angle = atan2(y - before_y, x - before_x)
-        corners = [
-            (x - HEAD * cos(angle + turn), y - HEAD * sin(angle + turn)) for turn in (-pi / 7, pi / 7)
-        ]
+        corners = [(x - HEAD * cos(angle + turn), y - HEAD * sin(angle + turn)) for turn in (-pi / 7, pi / 7)]
         return f"M{_n(x)},{_n(y)} " + " ".join(f"L{_n(cx)},{_n(cy)}" for cx, cy in corners) + " Z"
 
 

@@ -1,7 +1,7 @@
 """Where the live view listens, and who may look: told by the command line, held in one object, and bound at once.
 
-On the loopback everybody on this machine may look. Anywhere else a token is needed, and one is made up if none is given.
-The socket is bound before anything else begins, so that a port in use is refused before a store is touched.
+On the loopback everybody on this machine may look. Anywhere else a token is needed, and one is made up if none is
+given. The socket is bound before anything else begins, so that a port in use is refused before a store is touched.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Serves the view beside a running client: in the same nursery, for as long, and never longer.
 
 hypercorn speaks HTTP, a connection at a time, on streams that are ours. That is needed for one reason: it lets no
-cancellation interrupt what it sends, and a browser that does not read would keep the client from ending. So what is sent
-to a visitor has a deadline, and is let go at once when the client ends. How many visitors there are is bounded, too.
+cancellation interrupt what it sends, and a browser that does not read would keep the client from ending. So what is
+sent to a visitor has a deadline, and is let go at once when the client ends. How many visitors there are is bounded,
+too.
 
 The sync does not depend on the view. What goes wrong while a visitor is served closes that visitor's connection, is
 counted, and logged; it is the one place beside the interpreter where every exception is caught, because the code that

@@ -73,7 +73,7 @@ def test_the_view_is_not_loaded_before_it_is_wanted() -> None:
 
 def test_the_token_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not printed, and without it nothing is told; a signal ends client and view at once."""
-    token = "a-token-of-the-environment"
+    token = "a-token-of-the-environment"  # noqa: S105 - nobody's
     monkeypatch.setenv("PHASEGATE_WEB_TOKEN", token)
     words = [*PHASEGATE, "sync", "--network", "simnet", "--datadir", str(tmp_path), "--peer", "127.0.0.1:1"]
     with subprocess.Popen(

@@ -1,4 +1,4 @@
-"""A Chromium that is driven, and a sync to look at; where there is neither playwright nor a Chromium tests are skipped."""
+"""A Chromium that is driven, and a sync to look at; where there is none, or no playwright, tests are skipped."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import attrs
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 PHASEGATE = (sys.executable, "-m", "phasegate")
 

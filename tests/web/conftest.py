@@ -26,7 +26,7 @@ def one_seed_one_run(seeded_scheduler: None, signatures_judged_once: None) -> No
 
 @pytest.fixture
 def viewing(world: World) -> Any:
-    """`async with viewing() as viewed`: a client with its view, from before it starts; the view's place may be given."""
+    """`async with viewing() as viewed`: a client with its view, from before it starts."""
 
     @asynccontextmanager
     async def start(at: Place | None = None, **changes: Any) -> AsyncIterator[Viewed]:

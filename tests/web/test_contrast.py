@@ -1,4 +1,4 @@
-"""Text on the page can be read, light and dark: what the style sheet calls its colours has contrast enough [WCAG 2.2 1.4.3]."""
+"""Text on the page can be read, light and dark: its colours have contrast enough [WCAG 2.2, 1.4.3]."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from importlib.resources import files
 import pytest
 
 SHEET = (files("phasegate.web") / "page.css").read_text(encoding="utf-8")
-LIGHT, DARK = (dict(re.findall(r"--([a-z]+): (#[0-9a-f]{6})", block)) for block in re.findall(r":root \{(.*?)\}", SHEET, re.DOTALL))
+LIGHT, DARK = (
+    dict(re.findall(r"--([a-z]+): (#[0-9a-f]{6})", block)) for block in re.findall(r":root \{(.*?)\}", SHEET, re.DOTALL)
+)
 TEXT = ("ink", "soft", "busy", "good", "trouble", "bad")
 
 

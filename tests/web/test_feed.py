@@ -83,7 +83,7 @@ async def test_a_page_that_was_away_for_too_long_begins_anew(synced: Viewed, mon
 async def test_a_page_that_does_not_read_holds_up_nobody(
     world: World, viewing: Any, autojump_clock: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its buffer is bounded; what was dropped is counted, and the steps among it are read again, each once, in order."""
+    """Its buffer is bounded; what was dropped is counted, and the steps among it are read again, in order."""
     monkeypatch.setattr(feed, "BUFFER", 2)
     world.add(small_chain(), 1)
     async with viewing() as viewed:

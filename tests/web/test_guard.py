@@ -33,13 +33,27 @@ async def _status(at: Place, path: str = "/", **given: Any) -> int:
     return (await ask(guarded(at), path, **given)).status
 
 
-@pytest.mark.parametrize("host", ["localhost", "localhost:8777", "LOCALHOST:1", "127.0.0.1:8777", "127.1.2.3", "[::1]:80", "[::1]"])
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:8777", "LOCALHOST:1", "127.0.0.1:8777", "127.1.2.3", "[::1]:80", "[::1]"]
+)
 async def test_the_loopback_answers_to_its_own_names(host: str) -> None:
     """A port may differ, as when one is forwarded."""
     assert await _status(place(), host=host) == 200
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:8777", "192.0.2.1:8777", "localhost.evil.example", "127.0.0.1.nip.io", "", "::", ":80"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:8777",
+        "192.0.2.1:8777",
+        "localhost.evil.example",
+        "127.0.0.1.nip.io",
+        "",
+        "::",
+        ":80",
+    ],
+)
 async def test_no_other_name_leads_here(host: str) -> None:
     """A name that came to stand for this machine's address gets nothing [DNS rebinding], and neither does none."""
     assert await _status(place(), host=host) == 421

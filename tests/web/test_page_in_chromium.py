@@ -1,4 +1,4 @@
-"""The page in a real browser: every phase lights up in order, who comes late sees how things stand, nothing is in the way."""
+"""The page in a real browser: each phase lights up in order, and who comes late sees how things stand."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ window.lit = [];
 new MutationObserver((changes) => {
   for (const { target, oldValue } of changes) {
     const was = (oldValue ?? "").split(" ").includes("lit");
-    if (!was && target.classList.contains("lit") && target.matches(".wide .state")) window.lit.push(target.dataset.state);
+    const lit = target.classList.contains("lit") && target.matches(".wide .state");
+    if (lit && !was) window.lit.push(target.dataset.state);
   }
 }).observe(document, { subtree: true, attributes: true, attributeFilter: ["class"], attributeOldValue: true });
 """
@@ -117,7 +118,9 @@ def test_a_page_opened_late_shows_how_things_stand(open_page: Any, done: Sync) -
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize(("width", "shown", "hidden"), [(1280, "wide", "tall"), (375, "tall", "wide"), (320, "tall", "wide")])
+@pytest.mark.parametrize(
+    ("width", "shown", "hidden"), [(1280, "wide", "tall"), (375, "tall", "wide"), (320, "tall", "wide")]
+)
 def test_nothing_is_wider_than_the_screen(
     open_page: Any, done: Sync, scheme: str, width: int, shown: str, hidden: str
 ) -> None:
@@ -140,7 +143,9 @@ def test_the_keyboard_is_enough(open_page: Any, done: Sync) -> None:
     reached = set()
     for _ in range(12):
         page.keyboard.press("Tab")
-        reached.add(page.evaluate("document.activeElement.getAttribute('aria-labelledby') ?? document.activeElement.href"))
+        reached.add(
+            page.evaluate("document.activeElement.getAttribute('aria-labelledby') ?? document.activeElement.href")
+        )
     assert {"found-title", "peers-title", "warnings-title", "journal-title", f"{done.url}metrics"} <= reached
 
 
@@ -150,7 +155,17 @@ HOSTILE = '<img src=x onerror="window.hurt = 1"><script>window.hurt = 1</script>
 def _hostile(document: dict[str, Any]) -> str:
     step = document["step"] | {"reason": HOSTILE, "name": HOSTILE}
     peers = [document["peers"][0] | {"agent": HOSTILE, "address": HOSTILE, "services": [HOSTILE]}]
-    found = [{"row_id": 1, "txid": "f" * 64, "height": 7, "received": 1, "sent": 5 * 10**8, "instantlock": False, "scripts": [HOSTILE]}]
+    found = [
+        {
+            "row_id": 1,
+            "txid": "f" * 64,
+            "height": 7,
+            "received": 1,
+            "sent": 5 * 10**8,
+            "instantlock": False,
+            "scripts": [HOSTILE],
+        }
+    ]
     now = document | {"reason": HOSTILE, "search": HOSTILE, "step": step, "peers": peers, "name": HOSTILE}
     warnings = [{"time": 1.0, "code": HOSTILE, "message": HOSTILE, "count": 2}]
     frames = {"hello": {"steps": [step]}, "now": now, "found": found, "warnings": warnings}

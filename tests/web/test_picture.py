@@ -50,7 +50,7 @@ def test_every_transition_is_told_by_a_line(anatomy: Anatomy) -> None:
 
 @each
 def test_lines_lead_where_their_transitions_lead(anatomy: Anatomy) -> None:
-    """From the same state, or one around it; to a state that is entered by the same leaves, or one of several together."""
+    """From the same state, or one around it; to one that is entered by the same leaves, or holds them."""
     for (source, target), arrows in merged(anatomy).items():
         for arrow in arrows:
             assert source in anatomy.path(arrow.source)

@@ -22,7 +22,7 @@ def test_the_loopback_needs_no_token() -> None:
 
 def test_elsewhere_a_token_is_made_up() -> None:
     """It is good enough to be given, is part of the address to open, and is another each time."""
-    first, second = listen("0.0.0.0:0"), listen("0.0.0.0:0")  # noqa: S104 - what is tested
+    first, second = listen("0.0.0.0:0"), listen("0.0.0.0:0")
     with first.socket, second.socket:
         assert TOKEN.fullmatch(first.token)
         assert first.token != second.token
@@ -37,14 +37,18 @@ def test_a_given_token_is_not_printed() -> None:
         assert "x" * 16 not in at.url
 
 
-@pytest.mark.parametrize("token", ["short", "x" * 15, "x" * 201, "with a space in it", "semi;colon-semi;colon", "x" * 20 + "\n"])
+@pytest.mark.parametrize(
+    "token", ["short", "x" * 15, "x" * 201, "with a space in it", "semi;colon-semi;colon", "x" * 20 + "\n"]
+)
 def test_a_token_that_will_not_do(token: str) -> None:
     """It has to be long enough, and to fit a header, a cookie and an address."""
     with pytest.raises(ConfigError, match="16 to 200"):
         listen("127.0.0.1:0", token)
 
 
-@pytest.mark.parametrize("where", ["", "8777", "127.0.0.1", "127.0.0.1:", ":8777", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:٣", "a:b:c"])
+@pytest.mark.parametrize(
+    "where", ["", "8777", "127.0.0.1", "127.0.0.1:", ":8777", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:٣", "a:b:c"]
+)
 def test_no_place(where: str) -> None:
     """What is not HOST:PORT is named as it was given."""
     with pytest.raises(ConfigError, match="is not HOST:PORT"):

@@ -17,7 +17,7 @@ from phasegate.web.feed import Feeds
 from phasegate.web.place import Place
 from tests.simulated_world import World
 
-TOKEN = "a-token-that-nobody-guesses"
+TOKEN = "a-token-that-nobody-guesses"  # noqa: S105 - nobody's
 
 
 @attrs.frozen
@@ -52,9 +52,9 @@ async def ask(app: Any, path: str, method: str = "GET", query: str = "", **heade
     asked = [{"type": "http.request", "body": b"", "more_body": False}]
 
     async def receive() -> Any:
-        if asked:
-            return asked.pop()
-        await trio.sleep_forever()
+        if not asked:
+            await trio.sleep_forever()
+        return asked.pop()
 
     async def send(message: Any) -> None:
         sent.append(message)
