@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from html import escape
 from importlib.resources import files
 
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from phasegate import __version__
@@ -18,6 +18,7 @@ from phasegate.web.feed import Feeds
 from phasegate.web.guard import Guard
 from phasegate.web.metrics import Metrics
 from phasegate.web.place import Place
+from phasegate.web.stream import EventStream
 
 MOST_PAGES = 32
 """Pages that may follow the events at once."""
@@ -89,15 +90,4 @@ def _health(board: Board) -> Response:
 def _events(board: Board, feeds: Feeds, request: Request) -> Response:
     if board.streams >= MOST_PAGES:
         return PlainTextResponse("too many pages are open\n", 503, {"retry-after": "10"})
-    frames = feeds.frames(request.headers.get("last-event-id", ""))
-    headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-    return StreamingResponse(_counted(board, frames), media_type="text/event-stream", headers=headers)
-
-
-async def _counted(board: Board, frames: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    board.streams += 1
-    try:
-        async for frame in frames:
-            yield frame
-    finally:
-        board.page_left()
+    return EventStream(board, feeds.frames(request.headers.get("last-event-id", "")))

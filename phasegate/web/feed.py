@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 
 import attrs
 import trio
@@ -69,7 +69,7 @@ class Feeds:
         told = _ID.fullmatch(event_id)
         return int(told[2]) if told and told[1] == self.tag else None
 
-    def frames(self, last_event_id: str = "") -> AsyncIterator[bytes]:
+    def frames(self, last_event_id: str = "") -> AsyncGenerator[bytes, None]:
         """What a page is sent that had everything up to that event."""
         return _Feed(self, self.row_of(last_event_id)).frames()
 
@@ -85,7 +85,7 @@ class _Feed:
     def board(self) -> Board:
         return self.feeds.board
 
-    async def frames(self) -> AsyncIterator[bytes]:
+    async def frames(self) -> AsyncGenerator[bytes, None]:
         """All that is sent, until the client ends."""
         events = self.board.passed_on.subscribe(BUFFER)
         yield RETRY

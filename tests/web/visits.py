@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 from ipaddress import ip_address
 from typing import Any
 
@@ -91,13 +92,26 @@ def parsed(frame: bytes) -> Frame:
     return fields.get("event", ""), fields.get("id", ""), json.loads(fields.get("data", "null"))
 
 
-async def listen(frames: AsyncIterator[bytes], until: Callable[[Frame], bool]) -> list[Frame]:
-    """The frames up to the first that fits; a `retry` is passed over."""
-    heard: list[Frame] = []
-    with trio.fail_after(600):
-        async for frame in frames:
-            if not frame.startswith(b"retry"):
-                heard.append(parsed(frame))
-                if until(heard[-1]):
-                    break
-    return heard
+class Follower:
+    """Somebody who follows a feed."""
+
+    def __init__(self, frames: AsyncIterator[bytes]) -> None:
+        self._frames = frames
+
+    async def until(self, fits: Callable[[Frame], bool] | str) -> list[Frame]:
+        """The next frames, up to the first that fits, or is called so; a `retry` is passed over."""
+        heard: list[Frame] = []
+        with trio.fail_after(600):
+            async for frame in self._frames:
+                if not frame.startswith(b"retry"):
+                    heard.append(parsed(frame))
+                    if heard[-1][0] == fits or (callable(fits) and fits(heard[-1])):
+                        break
+        return heard
+
+
+@asynccontextmanager
+async def following(feeds: Feeds, last: str = "") -> AsyncIterator[Follower]:
+    """A page that had everything up to the event `last`."""
+    async with aclosing(feeds.frames(last)) as frames:
+        yield Follower(frames)
