@@ -22,15 +22,16 @@ from playwright.sync_api import Page, sync_playwright
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 PHASEGATE = (sys.executable, "-m", "phasegate")
 CHAIN = ("--blocks", "5000", "--seed", "7")
-LINE = "60000"
+LINE = "25000"
 """Bytes a second of one node."""
-NODES = 4
+NODES = 3
 FILTERING = """() => {
   const drawn = document.querySelector('.wide [data-state="filters"]');
-  return drawn.classList.contains("lit") && drawn.querySelector(".fill").getAttribute("width") > 80;
+  const width = Number(drawn.querySelector(".fill").getAttribute("width"));
+  return drawn.classList.contains("lit") && width > 40 && width < 130;
 }"""
 SYNCED = "() => document.querySelector('.wide [data-state=synced]').classList.contains('lit')"
-SIZES = {"screen": {"width": 1360, "height": 1000}, "phone": {"width": 390, "height": 844}}
+SIZES = {"screen": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
 
 
 @contextmanager

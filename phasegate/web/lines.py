@@ -10,7 +10,8 @@ Lines that would run through states arch over them, and what leads past a whole 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 
 import attrs
 
@@ -69,79 +70,101 @@ class Router:
         anatomy: of the chart.
         places: where its states stand.
         bounds: length and breadth of the whole.
+        lines: all that will be drawn, by the states that they join.
     """
 
     anatomy: Anatomy
     places: Mapping[str, Rect]
     bounds: Point
+    lines: Collection[Ends]
     _around: int = 0
-    _used: dict[tuple[str, str], int] = attrs.field(factory=dict)
+    _ports: Counter[tuple[str, bool]] = attrs.field(factory=Counter)
 
     @property
     def room(self) -> float:
         """How far lines go beyond the whole chart."""
         return MARGIN + 10.0 * self._around
 
-    def route(self, source: str, target: str, *, paired: bool) -> list[Stroke]:
-        """From one state to another; `paired` when another line leads back."""
+    def route(self, source: str, target: str) -> list[Stroke]:
+        """From one state to another."""
         a, b = self.places[source], self.places[target]
         if source in self.anatomy.path(target):
             return _inward(a, b)
-        shift = 8.0 if paired else 0.0
-        obstacles = [self.places[box.id] for box in self.anatomy.walk() if self._apart(box.id, source, target)]
+        if self._whole_between(a, b):
+            return self._past_all(a, b)
+        shift = 8.0 if self._comes_back(source, target) else 0.0
+        between = [self.places[box.id] for box in self.anatomy.walk() if self._apart(box.id, source, target)]
         if _overlap(a.cross, a.side, b.cross, b.side):
-            return self._along(a, b, shift, obstacles)
+            return self._along(a, b, shift, between)
         if _overlap(a.main, a.end, b.main, b.end):
-            return _turn(self._along(_flip(a), _flip(b), shift, [_flip(place) for place in obstacles]))
+            return _turn(self._along(_flip(a), _flip(b), shift, [_flip(place) for place in between]))
         return self._bent(source, target)
 
-    def _apart(self, box: str, source: str, target: str) -> bool:
-        holds = box in self.anatomy.path(source) or box in self.anatomy.path(target)
-        return not holds and source not in self.anatomy.path(box) and target not in self.anatomy.path(box)
+    def _related(self, one: str, other: str) -> bool:
+        return one in self.anatomy.path(other) or other in self.anatomy.path(one)
 
-    def _along(self, a: Rect, b: Rect, shift: float, obstacles: Iterable[Rect]) -> list[Stroke]:
+    def _comes_back(self, source: str, target: str) -> bool:
+        """Whether another line leads back, from or to the same states or parts of them."""
+        return any(
+            self._related(begin, target) and self._related(end, source) and begin not in self.anatomy.path(source)
+            for begin, end in self.lines
+        )
+
+    def _apart(self, box: str, source: str, target: str) -> bool:
+        return not self._related(box, source) and not self._related(box, target)
+
+    def _whole_between(self, a: Rect, b: Rect) -> bool:
+        """Whether an outermost compound state stands between two outermost states."""
+        outermost = [self.places[box.id] for box in self.anatomy.boxes if box.inside]
+        return any(min(a.end, b.end) <= o.main and o.end <= max(a.main, b.main) for o in outermost)
+
+    def _along(self, a: Rect, b: Rect, shift: float, others: Iterable[Rect]) -> list[Stroke]:
         """Between states that stand one behind the other."""
         forward = a.main < b.main
         at = (max(a.cross, b.cross) + min(a.side, b.side)) / 2 + (-shift if forward else shift)
         start, stop = (a.end, b.main) if forward else (a.main, b.end)
         near, far = sorted((start, stop))
-        between = [o for o in obstacles if near < o.middle[0] < far and o.cross <= at <= o.side]
+        between = [o for o in others if near < o.middle[0] < far and o.cross <= at <= o.side]
         if not between:
             return [("M", ((start, at),)), ("L", ((stop, at),))]
-        if any(o.length > 2 * max(a.length, b.length) for o in between):
-            return self._past_all(a, b)
-        return _arch(a, b, forward)
+        top = min(o.cross for o in between)
+        return _over(a, b, top - 12.0) if top < min(a.cross, b.cross) - 20.0 else _arch(a, b, forward)
 
     def _past_all(self, a: Rect, b: Rect) -> list[Stroke]:
         self._around += 1
         main, cross = self.bounds[0] + self.room, self.bounds[1] + self.room
-        corners = [(a.middle[0] + 8.0 * self._around - 12.0, a.side)]
-        corners += [(corners[0][0], cross), (main, cross), (main, b.middle[1]), (b.end, b.middle[1])]
-        return _rounded(corners)
+        at = a.middle[0] + 9.0 * self._around - 14.0
+        return _rounded([(at, a.side), (at, cross), (main, cross), (main, b.middle[1]), (b.end, b.middle[1])])
 
     def _bent(self, source: str, target: str) -> list[Stroke]:
-        """Between states that stand neither behind nor beside each other."""
+        """Between states of two lanes, by the corridor between them."""
         a, b = self.places[source], self.places[target]
-        down = a.cross < b.cross
-        start = (_within(b.middle[0], a), a.side if down else a.cross)
-        stop = (_within(a.middle[0], b) + self._port(target, b.middle[0] < a.middle[0]), b.cross if down else b.side)
-        half = (start[1] + stop[1]) / 2
-        return [("M", (start,)), ("C", ((start[0], half), (stop[0], half), stop))]
+        down, forward = a.cross < b.cross, a.middle[0] < b.middle[0]
+        port = self._ports[target, forward]
+        self._ports[target, forward] += 1
+        taken = self._ports[source, not forward]
+        start = a.end - 18.0 if forward or taken else a.main + 18.0
+        stop = b.main + 14.0 + 9.0 * port if forward else b.end - (26.0 if down else 42.0) - 9.0 * port
+        half = self._corridor(source, target, down) + (14.0 - 6.0 * port if forward else -8.0 if down else -18.0)
+        ends = (a.side, b.cross) if down else (a.cross, b.side)
+        return _rounded([(start, ends[0]), (start, half), (stop, half), (stop, ends[1])])
 
-    def _port(self, target: str, backward: bool) -> float:
-        """Lines that end at the same side of a state end beside each other."""
-        side = (target, "behind" if backward else "before")
-        self._used[side] = self._used.get(side, -1) + 1
-        return 11.0 * self._used[side] * (-1.0 if backward else 1.0)
+    def _corridor(self, source: str, target: str, down: bool) -> float:
+        """The middle between the lanes of two states: where the lower one's begins, and all that is above it ends."""
+        lower, upper = (target, source) if down else (source, target)
+        beside = [self.places[box.id] for box in self._beside(source, target)]
+        edge = self.places[next(one for one in self.anatomy.path(lower) if one not in self.anatomy.path(upper))].cross
+        ceiling = max(place.side for place in beside if place.side <= edge)
+        return (ceiling + min(place.cross for place in beside if place.cross >= ceiling)) / 2
+
+    def _beside(self, one: str, other: str) -> tuple[Box, ...]:
+        """All states of the innermost one that holds both."""
+        shared = [state for state in self.anatomy.path(one) if state in self.anatomy.path(other)]
+        return self.anatomy.box(shared[-1]).inside if shared else self.anatomy.boxes
 
 
 def _overlap(a: float, a_end: float, b: float, b_end: float) -> bool:
     return min(a_end, b_end) - max(a, b) > 12.0
-
-
-def _within(wanted: float, place: Rect) -> float:
-    inset = min(18.0, place.length / 2)
-    return min(max(wanted, place.main + inset), place.end - inset)
 
 
 def _inward(a: Rect, b: Rect) -> list[Stroke]:
@@ -157,6 +180,11 @@ def _arch(a: Rect, b: Rect, forward: bool) -> list[Stroke]:
     top = (min if forward else max)(start[1], stop[1]) + height
     lean = min(40.0, abs(stop[0] - start[0]) / 3) * (1.0 if forward else -1.0)
     return [("M", (start,)), ("C", ((start[0] + lean / 2, top), (stop[0] - lean / 2, top), stop))]
+
+
+def _over(a: Rect, b: Rect, top: float) -> list[Stroke]:
+    """Over a compound state that stands between, inside the one that holds all three."""
+    return _rounded([(a.middle[0], a.cross), (a.middle[0], top), (b.middle[0], top), (b.middle[0], b.cross)])
 
 
 def _rounded(corners: list[Point], radius: float = 12.0) -> list[Stroke]:

@@ -100,8 +100,8 @@ function showPhases(phases) {
     const row = list.children[at];
     row.classList.toggle("on", phase.active);
     row.children[1].textContent = pace(phase);
-    row.children[2].value = phase.complete ? 100 : phase.percent;
-    const share = phase.complete ? 1 : phase.percent / 100;
+    const share = isOver(phase) ? 1 : phase.percent / 100;
+    row.children[2].value = 100 * share;
     for (const drawing of states.get(phase.phase) ?? []) {
       const fill = drawing.querySelector(".fill");
       fill.setAttribute("width", (fill.dataset.full * share).toFixed(1));
@@ -110,8 +110,13 @@ function showPhases(phases) {
   });
 }
 
+// A phase that has no items yet may be complete by its guard before it was ever entered; it is shown as over after that.
+function isOver(phase) {
+  return phase.complete && (phase.total > 0 || (states.get(phase.phase)?.[0].classList.contains("been") && !phase.active));
+}
+
 function pace(phase) {
-  const parts = [phase.total ? `${number(phase.done)} of ${number(phase.total)}` : phase.complete ? "nothing to do" : "not begun"];
+  const parts = [phase.total ? `${number(phase.done)} of ${number(phase.total)}` : isOver(phase) ? "nothing to do" : "not begun"];
   if (phase.active && phase.rate > 0) parts.push(`${number(Math.round(phase.rate))} a second`);
   if (phase.active && phase.eta) parts.push(`${lasting(phase.eta)} left`);
   if (!phase.active && phase.seconds > 0) parts.push(`took ${lasting(phase.seconds)}`);

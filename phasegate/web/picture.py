@@ -58,7 +58,7 @@ class _Drawing:
     phases: Sequence[str]
 
     def svg(self) -> str:
-        router = Router(self.anatomy, self.block.places, (self.block.length, self.block.breadth))
+        router = Router(self.anatomy, self.block.places, (self.block.length, self.block.breadth), self.lines)
         drawn = [self._line(router, ends, arrows) for ends, arrows in self.lines.items()]
         start = self._start()
         boxes = [text for box in self.anatomy.boxes for text in self._box(box)]
@@ -121,8 +121,7 @@ class _Drawing:
 
     def _line(self, router: Router, ends: Ends, arrows: list[Arrow]) -> str:
         source, target = ends
-        paired = (target, source) in self.lines
-        strokes = router.route(source, target, paired=paired)
+        strokes = router.route(source, target)
         names = {state: self.anatomy.box(state).name for state in ends}
         labels = "\n".join(dict.fromkeys(arrow.label for arrow in arrows))
         told = escape(f"{names[source]} → {names[target]}\n{labels}")

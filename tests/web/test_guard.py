@@ -61,11 +61,14 @@ async def test_no_other_name_leads_here(host: str) -> None:
 
 async def test_elsewhere_addresses_and_the_given_name_are_ours() -> None:
     """An address cannot be rebound; of names only the one given to --web is known."""
-    at = {"host": "box.example", "token": TOKEN}
+
+    def at() -> Place:
+        return place("192.0.2.7", host="box.example", token=TOKEN)
+
     shown = {"authorization": f"Bearer {TOKEN}"}
-    assert await _status(place("192.0.2.7", **at), host="192.0.2.7:8777", **shown) == 200
-    assert await _status(place("192.0.2.7", **at), host="box.example:8777", **shown) == 200
-    assert await _status(place("192.0.2.7", **at), host="evil.example", **shown) == 421
+    assert await _status(at(), host="192.0.2.7:8777", **shown) == 200
+    assert await _status(at(), host="box.example:8777", **shown) == 200
+    assert await _status(at(), host="evil.example", **shown) == 421
 
 
 @pytest.mark.parametrize("method", ["POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"])

@@ -13,9 +13,9 @@ import pytest
 from tests.simulated_world import small_chain
 from tests.web.browsers import CHROMIUM, FLAGS, Sync, free_port, serving, syncing
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright for Python is not installed")
+playwright: Any = pytest.importorskip("playwright.sync_api", reason="playwright for Python is not installed")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine")
-expect = playwright.expect if playwright else None
+expect = playwright.expect
 
 WALK = ["headers", "mnlist", "cfheaders", "filters", "blocks", "synced"]
 CHAIN = ("--blocks", "300", "--seed", "7")

@@ -64,7 +64,8 @@ async def test_a_client_without_peers_says_so(viewing: Any, autojump_clock: Any)
         assert told["active"] == ["online", "recovering", "waiting"]
         assert told["reason"]
         assert told["peers"] == []
-        assert not [phase for phase in told["phases"] if phase["complete"] or phase["percent"]]
+        assert not [phase for phase in told["phases"] if phase["active"] or phase["percent"]]
+        assert not told["phases"][0]["complete"]
         assert told["heights"]["filters"] is None
 
 

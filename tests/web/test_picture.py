@@ -99,7 +99,7 @@ def test_a_step_lights_the_line_that_it_took() -> None:
         ("Idle", ("Idle",)),
         ("Fully synced", ("Fully synced",)),
         ("Downloading masternode lists", ("Downloading", "masternode lists")),
-        ("Waiting for network", ("Waiting for", "network")),
+        ("Waiting for network", ("Waiting", "for network")),
         ("Incomprehensibilities", ("Incomprehensibilities",)),
     ],
 )

@@ -55,11 +55,10 @@ def test_no_place(where: str) -> None:
         listen(where)
 
 
-@pytest.mark.parametrize("where", ["192.0.2.1:8777", f"{'x' * 64}.example:80"])
-def test_a_place_that_is_not_here(where: str) -> None:
-    """An address of another machine, and a name that cannot be one."""
-    with pytest.raises(ConfigError, match="cannot listen on"):
-        listen(where)
+def test_a_name_that_nobody_has() -> None:
+    """It is named as it was given."""
+    with pytest.raises(ConfigError, match=r"cannot listen on x+\.example:80: "):
+        listen(f"{'x' * 64}.example:80")
 
 
 def test_a_port_in_use() -> None:

@@ -44,23 +44,15 @@ async def _read(stream: trio.abc.Stream, until: bytes) -> bytes:
 
 async def test_it_is_served_over_http(viewing: Any) -> None:
     """The page and the events; the server does not say what it is."""
+    at = listen("127.0.0.1:0")
     async with viewing() as viewed, trio.open_nursery() as nursery:
-        with listen("127.0.0.1:0").socket as bound:
-            at = Place("127.0.0.1", *_bound(bound), "", False, bound)
-            await _serve(nursery, viewed, at)
-            page = await _asked(at, b"/", b"</html>")
-            assert page.startswith(b"HTTP/1.1 200 ")
-            assert b"server:" not in page.lower()
-            events = await _asked(at, b"/events", b"event: now")
-            assert b"text/event-stream" in events
-            nursery.cancel_scope.cancel()
-
-
-def _bound(bound: socket.socket) -> Any:
-    from ipaddress import ip_address
-
-    host, port = bound.getsockname()
-    return ip_address(host), port
+        await _serve(nursery, viewed, at)
+        page = await _asked(at, b"/", b"</html>")
+        assert page.startswith(b"HTTP/1.1 200 ")
+        assert b"server:" not in page.lower()
+        events = await _asked(at, b"/events", b"event: now")
+        assert b"text/event-stream" in events
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_page_hears_how_the_client_ended(world: World, viewing: Any) -> None:
@@ -104,11 +96,14 @@ async def test_a_browser_that_does_not_read_keeps_nobody(viewing: Any, monkeypat
 async def test_a_browser_that_never_reads_is_left(autojump_clock: Any) -> None:
     """After a while its connection is closed, whatever the client does."""
 
-    class Stuck(trio.testing.MemorySendStream):
+    class Stuck(trio.abc.AsyncResource):
         socket = None
 
         async def send_all(self, data: bytes | bytearray | memoryview) -> None:
             await trio.sleep_forever()
+
+        async def aclose(self) -> None:
+            await trio.lowlevel.checkpoint()
 
     visitor = Visitor(Stuck())  # type: ignore[arg-type]  # as much of a stream as is needed
     began = trio.current_time()
