@@ -93,7 +93,7 @@ function showPhases(phases) {
       const bar = make("progress");
       bar.max = 100;
       bar.setAttribute("aria-label", phase.name);
-      return make("li", "", make("span", "title", phase.name), make("span", "pace"), bar);
+      return make("li", "", make("span", "title", phase.name.replace(/^Downloading /, "")), make("span", "pace"), bar);
     }));
   }
   phases.forEach((phase, at) => {
