@@ -1,8 +1,9 @@
 """What the view remembers of a run beside what the client can be asked: the way so far, warnings, found transactions.
 
-One subscription feeds it. It takes each event first and then passes it on to the feeds, so that a feed never shows a
-document that lacks the event it was woken by. The engine waits for nobody: the board's buffer is bounded, and so is
-that of each feed. What the board itself may have missed it reads again from the journal.
+It tells of a transition when that was journalled, a moment after the chart has taken it; so pages see every step, and
+none before its time. One subscription feeds it. It takes each event first and then passes it on to the feeds, so that a
+feed never shows a document that lacks the event it was woken by. The engine waits for nobody: the board's buffer is
+bounded, and so is that of each feed. What the board itself may have missed it reads again from the journal.
 """
 
 from __future__ import annotations
@@ -71,7 +72,8 @@ class Board:
         self.picture = draw(self.anatomy, PHASES)
         self.been: dict[str, None] = dict.fromkeys(self.around(client.state))
         self.lines: dict[str, None] = {}
-        self.step: Document | None = None
+        self.place = client.state
+        self.recent: deque[Document] = deque(maxlen=ROWS)
         self.warnings: deque[Told] = deque(maxlen=KEPT)
         self.counts: Counter[str] = Counter()
         self.warned: Counter[str] = Counter()
@@ -126,7 +128,8 @@ class Board:
     def _go(self, step: Document) -> None:
         if step["row_id"] <= self.row:
             return
-        self.row, self.step = step["row_id"], step
+        self.row, self.place = step["row_id"], step["to"]
+        self.recent.append(step)
         self.transitions += 1
         self.been |= dict.fromkeys(step["active"])
         self.lines |= dict.fromkeys(step["lines"])
@@ -178,13 +181,23 @@ class Board:
         before, after = (self.anatomy.configuration(leaves_of(place)) for place in (source, target))
         return self.picture.lines(self.anatomy, Step(before, trigger, answers, after, (source,), (target,)))
 
-    def steps(self, after: int, most: int = ROWS) -> list[Document]:
-        """The transitions above row id `after`, oldest first.
+    @property
+    def step(self) -> Document | None:
+        """The last transition of this run."""
+        return self.recent[-1] if self.recent else None
+
+    def steps(self, after: int) -> list[Document]:
+        """The transitions above row id `after` that the board knows of, oldest first; at most `ROWS` of them.
 
         Raises:
             StoreError: the client has ended.
         """
-        return [self.stepped(row) for row in self.client.history(after, most)]
+        stored = [self.stepped(row) for row in self.client.history(after, ROWS) if row.row_id <= self.row]
+        end = stored[-1]["row_id"] if stored else after
+        return [
+            *stored,
+            *[step for step in self.recent if step["row_id"] > end],
+        ]  # a disk that refuses lacks the newest
 
     def found(self) -> list[Document]:
         """The newest found transactions, in the chain's order; amounts in duffs, hashes in display order.

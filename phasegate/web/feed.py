@@ -90,7 +90,7 @@ class _Feed:
         events = self.board.passed_on.subscribe(BUFFER)
         yield RETRY
         try:
-            for frame in [*self._missed(), *self._stand()]:
+            for frame in [*self._stand()]:  # all at one moment, though sending takes its time
                 yield frame
             while True:
                 heard: Event | None = None
@@ -100,7 +100,7 @@ class _Feed:
                     over = heard is None
                 if over:
                     break
-                for frame in self._told(heard):
+                for frame in [*self._told(heard)]:
                     yield frame
         except StoreError:  # closed meanwhile, or unreadable; the browser comes again while there is somebody to ask
             return
@@ -109,24 +109,23 @@ class _Feed:
     def _told(self, heard: Event | None) -> Iterator[bytes]:
         if isinstance(heard, Lagged):
             self.board.dropped += heard.count
-            yield from self._missed()
-        elif isinstance(heard, Transition) and heard.row_id > (self.row or 0):
-            yield self._step(self.board.stepped(heard))
         if heard is None or isinstance(heard, Transition | Progress | Lagged):
             yield from self._stand()
 
     def _missed(self) -> Iterator[bytes]:
         """The transitions since the last one that the page had; all that are shown if these are too many."""
-        end = self.board.client.store.journal_end()
+        end = self.board.row
         if self.row is None or not end - ROWS <= self.row <= end:
             steps = self.board.steps(max(0, end - ROWS))
             self.row = end
             yield self._frame("hello", {"steps": steps})
-            return
-        for step in self.board.steps(self.row):
-            yield self._step(step)
+        elif self.row < end:
+            for step in self.board.steps(self.row):
+                yield self._step(step)
 
     def _stand(self) -> Iterator[bytes]:
+        """How things stand, after all that led there: the steps that were told, waiting in the buffer or dropped."""
+        yield from self._missed()
         yield self._frame("now", self.feeds.document())
         if self._news != self.board.news:
             self._news = self.board.news

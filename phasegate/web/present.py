@@ -20,6 +20,8 @@ from phasegate.statecharts.catalogue import CHART_OF
 from phasegate.store import Watermarks
 from phasegate.web.board import Board, Document, shown
 
+ENDS = ("failed", "stopped")
+"""States in which nothing is journalled for certain any more."""
 _STATM = Path("/proc/self/statm")
 
 
@@ -28,14 +30,15 @@ def present(board: Board, now: float) -> Document:
     client = board.client
     status = client.status
     marks, phases = status.marks, phases_of(board)
+    place = status.state if status.state in ENDS else board.place
     return {
         "version": __version__,
         "network": client.network.file_name,
         "chart": CHART_OF[client.config.strategy],
         "time": round(now, 3),
-        "state": status.state,
-        "name": board.called(status.state),
-        "active": board.around(status.state),
+        "state": place,
+        "name": board.called(place),
+        "active": board.around(place),
         "reason": shown(status.reason),
         "search": shown(status.search),
         "overall": overall(phases),

@@ -12,7 +12,8 @@ import trio.testing
 from phasegate.engine.events import Rewound, Warned
 from phasegate.store import AppendJournal
 from phasegate.web import feed
-from phasegate.web.board import KEPT, LONGEST
+from phasegate.web.board import KEPT, LONGEST, Board
+from phasegate.web.feed import Feeds
 from tests.simulated_world import World, small_chain
 from tests.web.visits import Frame, Viewed, following, parsed
 
@@ -139,7 +140,8 @@ async def test_found_transactions_are_told_again_when_they_may_have_changed(sync
 async def test_a_damaged_row_is_told_as_far_as_it_can_be_read(synced: Viewed) -> None:
     """Facts that are no JSON light no line, and cost nobody the page."""
     await synced.client._writer.commit([AppendJournal(1.0, "synced", "headers", "advance", "bent", "{no json")])
-    async with following(synced.feeds) as page:
+    late = Feeds(Board(synced.client), lambda: 1.0)
+    async with following(late) as page:
         (hello,) = await page.until("hello")
     last = hello[2]["steps"][-1]
     assert (last["to"], last["lines"], last["active"]) == ("headers", [], ["online", "syncing", "headers"])

@@ -27,11 +27,11 @@ new MutationObserver((changes) => {
   for (const { target, oldValue } of changes) {
     const was = (oldValue ?? "").split(" ").includes("lit");
     const lit = target.classList.contains("lit") && target.matches(".wide .state");
-    if (lit && !was) window.lit.push(target.dataset.state);
+    if (lit && !was && window.lit.at(-1) !== target.dataset.state) window.lit.push(target.dataset.state);
   }
 }).observe(document, { subtree: true, attributes: true, attributeFilter: ["class"], attributeOldValue: true });
 """
-"""Notes each state of the chart when it lights up."""
+"""Notes each state of the chart when it lights up; several changes of one moment count once."""
 
 
 @pytest.fixture(scope="module")

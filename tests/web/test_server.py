@@ -138,7 +138,7 @@ async def test_visitors_are_bounded(viewing: Any, monkeypatch: pytest.MonkeyPatc
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\xff\xff",
         b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 9000,
         b"GET \xff\xfe HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        b"GET /%ff%fe HTTP/1.1\r\nHost: localhost\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n",
+        b"GET /%ff%fe HTTP/1.1\r\nHost: localhost\r\n\r\n",
     ],
 )
 async def test_nonsense_costs_its_sender_the_connection(viewing: Any, sent: bytes) -> None:
