@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import socket
+from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import pytest
 import trio
 
+from phasegate.engine.client import Client
+from phasegate.engine.seams import inline_seams
 from phasegate.web import server
 from phasegate.web.place import Place, listen
 from phasegate.web.server import Server, Visitor
@@ -177,3 +182,18 @@ async def test_a_library_that_fails_does_not_end_the_sync(
         assert "a bug of somebody else" in caplog.text
         assert b" 200 " in await _asked(at, b"/healthz", b"ok")
         nursery.cancel_scope.cancel()
+
+
+async def test_the_example_of_the_page_runs(world: World) -> None:
+    """What the documents print for programs of one's own serves a client for as long as it runs."""
+    page = (Path(__file__).resolve().parent.parent.parent / "docs" / "live-view.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    text = indent(example.replace("127.0.0.1:8777", "127.0.0.1:0"), "    ")
+    names: dict[str, Any] = {}
+    exec(f"async def example(client):\n{text}", names)  # noqa: S102 - what we print ourselves
+    world.add(small_chain(), 1)
+    client = Client(world.config(1), inline_seams(1, world.open_stream, lambda: START))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(names["example"], client)
+        await client.wait_synced()
+        await client.stop()
