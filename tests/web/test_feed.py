@@ -140,6 +140,9 @@ async def test_found_transactions_are_told_again_when_they_may_have_changed(sync
 async def test_a_damaged_row_is_told_as_far_as_it_can_be_read(synced: Viewed) -> None:
     """Facts that are no JSON light no line, and cost nobody the page."""
     await synced.client._writer.commit([AppendJournal(1.0, "synced", "headers", "advance", "bent", "{no json")])
+    async with following(synced.feeds) as page:
+        (hello,) = await page.until("hello")
+    assert hello[2]["steps"][-1]["to"] == "synced"  # no page is told of a step before its time
     late = Feeds(Board(synced.client), lambda: 1.0)
     async with following(late) as page:
         (hello,) = await page.until("hello")

@@ -21,6 +21,7 @@ from tests.web.visits import Viewed
 
 pytestmark = pytest.mark.trio
 
+PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "live-view.md"
 GET = b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
@@ -92,9 +93,9 @@ async def test_a_browser_that_does_not_read_keeps_nobody(viewing: Any, monkeypat
         with trio.fail_after(10):
             while not any(visitor.is_sending for visitor in serving._visitors):
                 await trio.sleep(0.01)
-        with trio.fail_after(2):
-            nursery.cancel_scope.cancel()
-            await trio.lowlevel.checkpoint_if_cancelled()
+        ended = trio.current_time()
+        nursery.cancel_scope.cancel()
+    assert trio.current_time() - ended < server.SLOWEST / 2
     deaf.close()
 
 
@@ -186,8 +187,7 @@ async def test_a_library_that_fails_does_not_end_the_sync(
 
 async def test_the_example_of_the_page_runs(world: World) -> None:
     """What the documents print for programs of one's own serves a client for as long as it runs."""
-    page = (Path(__file__).resolve().parent.parent.parent / "docs" / "live-view.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (example,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     text = indent(example.replace("127.0.0.1:8777", "127.0.0.1:0"), "    ")
     names: dict[str, Any] = {}
     exec(f"async def example(client):\n{text}", names)  # noqa: S102 - what we print ourselves
