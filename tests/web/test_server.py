@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from phasegate.engine.client import Client
 from phasegate.engine.seams import inline_seams
@@ -90,9 +91,8 @@ async def test_a_browser_that_does_not_read_keeps_nobody(viewing: Any, monkeypat
         await deaf.connect(("127.0.0.1", at.port))
         for _ in range(40):  # answers of 40 kB each, which fit no buffer
             await deaf.send(GET % b"/")
-        with trio.fail_after(10):
-            while not any(visitor.is_sending for visitor in serving._visitors):
-                await trio.sleep(0.01)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert [visitor.is_sending for visitor in serving._visitors] == [True]
         ended = trio.current_time()
         nursery.cancel_scope.cancel()
     assert trio.current_time() - ended < server.SLOWEST / 2
