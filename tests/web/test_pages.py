@@ -38,7 +38,7 @@ async def test_the_document_tells_a_synced_client(synced: Viewed) -> None:
     assert (told["state"], told["name"], told["active"]) == ("synced", "Fully synced", ["online", "synced"])
     assert told["heights"]["tip"] == told["heights"]["matched"] == marks.tip == small_chain().height
     assert [phase["phase"] for phase in told["phases"]] == list(PHASES)
-    assert all(phase["complete"] and phase["done"] == phase["total"] for phase in told["phases"])
+    assert [phase for phase in told["phases"] if not phase["complete"] or phase["done"] != phase["total"]] == []
     assert told["phases"][0]["items"] == marks.tip
     assert told["overall"] == 100.0
     assert [(peer["address"], peer["score"]) for peer in told["peers"]] == [("node:1", 0.0)]
