@@ -149,6 +149,10 @@ class Inquiry(WalletView):
         """The ban that is in force against an address, None if there is none."""
         return self._pool.memory.banned(address)
 
+    def score(self, address: Address) -> float:
+        """What is held against an address, in points; 100 are a ban."""
+        return self._pool.memory.score(address)
+
     @property
     def peers(self) -> list[Peer]:
         """The peers that are ready."""

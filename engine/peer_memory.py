@@ -80,6 +80,10 @@ class PeerMemory:
         """The ban that holds for `address` now."""
         return self.reputation.banned(address, self._seams.now())
 
+    def score(self, address: Address) -> float:
+        """The points held against `address` now."""
+        return self.reputation.score(address, self._seams.now())
+
     def blame(self, address: Address, fault: PeerMisbehaved, *, greeted: bool = True) -> Ban | None:
         """Hold `fault` against `address`; the ban if that comes to one."""
         ban = self.reputation.blame(address, fault, self._seams.now(), greeted=greeted)

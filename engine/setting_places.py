@@ -23,7 +23,7 @@ PREFIX = "PHASEGATE_"
 FILE_VARIABLE = "PHASEGATE_CONFIG"
 """Names the file to read, if nothing else does."""
 _OF_TESTS = ("PHASEGATE_VECTORS", "PHASEGATE_REQUIRE_VECTORS", "PHASEGATE_SEED", "PHASEGATE_SOURCES")
-OTHERS = frozenset({FILE_VARIABLE, *_OF_TESTS})
+OTHERS = frozenset({FILE_VARIABLE, "PHASEGATE_WEB_TOKEN", *_OF_TESTS})
 """Variables that are no settings."""
 LARGEST_FILE = 1 << 20
 """Bytes of a file that is read at all."""

@@ -45,10 +45,12 @@ def test_the_sources_are_found() -> None:
     assert {"statecharts/sync.py", "engine/interpreter.py", "p2p/simnet/node.py", "store/database.py"} <= set(NAMES)
 
 
-def test_only_one_door_catches_every_exception() -> None:
-    """`except Exception` stands once, in the interpreter, where an activity's error becomes an event or flies."""
+def test_only_two_doors_catch_every_exception() -> None:
+    """`except Exception` stands in the interpreter, where an activity's error becomes an event or flies, and where a
+    visitor of the live view may make a library fail, which is no business of the sync.
+    """
     doors = [name for name, handler in _handlers() if "Exception" in _catches(handler)]
-    assert doors == ["engine/interpreter.py"]
+    assert doors == ["engine/interpreter.py", "web/server.py"]
 
 
 def test_who_catches_everything_lets_it_fly_on() -> None:

@@ -81,7 +81,7 @@ done
 pip="$venv/bin/python -m pip --quiet --quiet --disable-pip-version-check"
 echo "setup: installing into $venv with $("$venv/bin/python" --version); the first time takes a minute" >&2
 $pip install --upgrade "pip >= 25.1"
-$pip install --only-binary atheris --editable . $groups || case "$groups" in
+$pip install --only-binary atheris --editable '.[web]' $groups || case "$groups" in
 *fuzz*) fail "the fuzzer is not installed; if atheris is what is missing: it has wheels for CPython 3.11, 3.12 and 3.13 on Linux" ;;
 *) exit 1 ;;
 esac

@@ -25,7 +25,8 @@ rm -rf "$place"/phasegate-*/phasegate "$place"/phasegate-*/phasegate.egg-info
 
 pip="$place/venv/bin/python -m pip --quiet --quiet --disable-pip-version-check"
 $pip install --upgrade "pip >= 25.1"
-$pip install --group pyproject.toml:test "$dist"/phasegate-*.whl
+wheel=$(echo "$dist"/phasegate-*.whl)
+$pip install --group pyproject.toml:test "$wheel[web]"
 installed=$(cd "$place" && venv/bin/python -P -c "import phasegate; print(phasegate.__path__[0])")
 diff -r -x __pycache__ phasegate "$installed" || { echo "wheel-test: the wheel is not the tree" >&2; exit 1; }
 

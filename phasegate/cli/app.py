@@ -31,6 +31,7 @@ from phasegate.cli.sync import sync
 from phasegate.cli.transactions import transactions
 from phasegate.cli.unwatch import unwatch
 from phasegate.cli.verify import verify
+from phasegate.cli.web import WithWeb
 
 app = typer.Typer(
     name="phasegate",
@@ -39,21 +40,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (
-    sync,
-    status,
-    history,
-    replay,
-    unwatch,
-    broadcast,
-    demo,
-    diagram,
-    verify,
-    policy,
-    bench,
-    simnet,
-    config,
-):
+app.command(cls=WithWeb)(sync)
+for _command in (status, history, replay, unwatch, broadcast, demo, diagram, verify, policy, bench, simnet, config):
     app.command()(_command)
 app.command()(transactions)
 app.add_typer(peers)

@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from typing import Protocol
 
 import trio
@@ -20,6 +20,7 @@ import trio
 from phasegate.cli.ending import Ending, Judge, Terms
 from phasegate.cli.refusal import Code, forget_stdout, say_error
 from phasegate.cli.summary import Summary, sum_up
+from phasegate.cli.web import View
 from phasegate.engine.client import Client, ClientFailed
 from phasegate.engine.config import Config
 from phasegate.engine.errors import leaves
@@ -52,8 +53,8 @@ class Verdict(Protocol):
         """Wait for the end."""
 
 
-def run(config: Config, terms: Terms, as_json: bool) -> int:
-    """Run a client until it is synced, stopped or at its end, and return the exit code.
+def run(config: Config, terms: Terms, as_json: bool, view: View = nullcontext) -> int:
+    """Run a client until it is synced, stopped or at its end, with `view` beside it, and return the exit code.
 
     Raises:
         StoreError: the store could not be opened.
@@ -63,7 +64,7 @@ def run(config: Config, terms: Terms, as_json: bool) -> int:
     client = Client(config)
     display = display_for(config, as_json=as_json)
     try:
-        ending = attend(client, Judge(client, terms), display)
+        ending = attend(client, Judge(client, terms), display, view)
         summary = sum_up(client, ending, time.monotonic() - began)
         display.sum_up(summary)
     except BrokenPipeError:
@@ -86,7 +87,7 @@ def display_for(config: Config, *, as_json: bool) -> Display:
     return Bars(config) if sys.stdout.isatty() else Lines()
 
 
-def attend(client: Client, judge: Verdict, display: Display) -> Ending:
+def attend(client: Client, judge: Verdict, display: Display, view: View = nullcontext) -> Ending:
     """Run a client until `judge` ends it, shown on `display`, which is closed then; a signal stops it as well.
 
     Raises:
@@ -95,7 +96,7 @@ def attend(client: Client, judge: Verdict, display: Display) -> Ending:
     endings: list[Ending] = []
     lost: list[BaseException] = []
     try:
-        endings.append(trio.run(_live, client, judge, display))
+        endings.append(trio.run(_live, client, judge, display, view))
     except* KeyboardInterrupt:  # a second Ctrl-C
         endings = [Ending(client.state, "interrupted", Code.INTERRUPTED)]
     except* OSError as group:  # standard out takes nothing more
@@ -107,8 +108,8 @@ def attend(client: Client, judge: Verdict, display: Display) -> Ending:
     return endings[0]
 
 
-async def _live(client: Client, judge: Verdict, display: Display) -> Ending:
-    async with trio.open_nursery() as nursery:
+async def _live(client: Client, judge: Verdict, display: Display, view: View) -> Ending:
+    async with trio.open_nursery() as nursery, view(client):
         nursery.start_soon(_show_all, client.events(BUFFERED), display)
         return await _until_the_end(client, judge)
 

@@ -11,6 +11,7 @@ import typer
 from phasegate.cli import options
 from phasegate.cli.configured import ConfigFile, Set, configured, peer_limits
 from phasegate.cli.refusal import refusals
+from phasegate.cli.web import Web, WebToken, view_of
 
 if TYPE_CHECKING:
     from phasegate.cli.ending import Terms
@@ -105,6 +106,8 @@ def sync(
     strategy: options.ChosenStrategy = None,
     config_file: ConfigFile = None,
     words: Set = None,
+    web: Web = "",
+    web_token: WebToken = "",
     as_json: options.AsJson = False,
 ) -> None:
     """Sync a chain from its network. Ctrl-C stops cleanly, and the next run goes on from there."""
@@ -135,7 +138,9 @@ def sync(
             memory_limit=None if memory_limit is None else memory_limit << 20,
             strategy=None if strategy is None else strategy.value,
         )
-        raise typer.Exit(run(_with_watched(config, watch_file), _terms(once, give_up, linger), as_json))
+        config, terms = _with_watched(config, watch_file), _terms(once, give_up, linger)
+        with view_of(web, web_token) as view:
+            raise typer.Exit(run(config, terms, as_json, view))
 
 
 def _terms(once: bool, give_up: float | None, linger: float) -> Terms:
