@@ -30,6 +30,7 @@ from phasegate.store import (
 )
 from phasegate.store.damage import Damage
 from phasegate.store.database import Database, Session
+from phasegate.store.identity import Anchor, stored_anchor
 from phasegate.store.index import HashIndex
 from phasegate.store.marks import ChainMarks, Watermarks
 from phasegate.store.packed import read_packed
@@ -84,6 +85,11 @@ class Reading:
         candidates = self._index.candidates(block_hash)
         with self._now() as (rows, chain):
             return _height_of(rows, chain, candidates, block_hash)
+
+    def anchor(self) -> Anchor:
+        """The first block, with the chainwork up to it."""
+        with self._now() as (rows, _):
+            return stored_anchor(rows)
 
     def context(self) -> bytes:
         """The headers right below a base above genesis, 80 bytes each; empty when there are none yet."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import attrs
 import typer
 
-from phasegate.cli import options
+from phasegate.cli import log_options, options
 from phasegate.cli.refusal import refusals
 
 if TYPE_CHECKING:
@@ -99,8 +99,13 @@ def sync(
     memory_limit: options.MemoryLimit = None,
     strategy: options.Strategy = options.StrategyName.SEQUENTIAL,
     as_json: options.AsJson = False,
+    log_format: log_options.LogFormat = None,
+    log_file: log_options.LogFile = None,
+    quiet: log_options.Quiet = False,
+    verbose: log_options.Verbose = False,
 ) -> None:
     """Sync a chain from its network. Ctrl-C stops cleanly, and the next run goes on from there."""
+    from phasegate.cli.logs import Manner
     from phasegate.cli.run import run
 
     with refusals("sync"):
@@ -128,7 +133,8 @@ def sync(
             memory_limit=None if memory_limit is None else memory_limit << 20,
             strategy=strategy.value,
         )
-        raise typer.Exit(run(_with_scripts(config, watch_file), _terms(once, give_up, linger), as_json))
+        manner = Manner(log_format, log_file, quiet, verbose)
+        raise typer.Exit(run(_with_scripts(config, watch_file), _terms(once, give_up, linger), as_json, manner))
 
 
 def _terms(once: bool, give_up: float | None, linger: float) -> Terms:
