@@ -7,6 +7,7 @@ allowance (`engine/chatter.py`). What goes out passes a bounded queue with one w
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from enum import Enum
@@ -36,6 +37,8 @@ from phasegate.statecharts.peer import PeerChart, PeerFacts
 if TYPE_CHECKING:
     from phasegate.consensus.params import Network
 
+LOG = logging.getLogger("phasegate.peers")
+"""Tells how connections come and go; it is for the program to listen, nothing is set up here."""
 CLOSING_TIME = 1.0
 """Seconds a connection may take to close."""
 
@@ -205,10 +208,12 @@ class _PeerBindings(Bindings):
         self._peer.unreached_by_proxy = any(isinstance(cause, ProxyFailed) for cause in causes)
         lies = [cause for cause in causes if isinstance(cause, PeerMisbehaved)]
         self._peer.fault = self._peer.fault or next(iter(lies), None)
-        return Post("lost", str(lies[0]) if lies else _why(state, causes[0]))
+        return Post("lost", str(lies[0]) if lies else why_lost(state, causes[0]))
 
     async def report(self, step: Step) -> None:
-        """Keep the reason of the end, and tell the pool."""
+        """Keep the reason of the end, and tell the log and the pool."""
+        known = {"event": "peer", "network": self._context.network.file_name, "peer": str(self._peer)}
+        LOG.debug("peer %s is %s%s", self._peer, step.target, f": {step.reason}" if step.reason else "", extra=known)
         if step.target == "closing":
             self._peer.gone = self._peer.gone or step.reason or self._peer.refusal or "closed"
             self._context.on_gone(self._peer)
@@ -308,8 +313,8 @@ class _PeerBindings(Bindings):
         return self.connection
 
 
-def _why(state: str, error: BaseException) -> str:
-    """Why a connection is lost, in words that help whoever gave the address."""
+def why_lost(state: str, error: BaseException) -> str:
+    """Why a connection is lost in a state of the peer's chart, in words that help whoever gave the address."""
     line = str(error) or type(error).__name__
     if state == "handshaking" and isinstance(error, ConnectionLost):
         return f"{line} during the handshake, as a node of another network does"

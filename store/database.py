@@ -108,13 +108,31 @@ def _translated(error: apsw.Error | UnicodeDecodeError, path: Path) -> StoreErro
     return StoreFailed(f"{path}: {error}")
 
 
-def _connect(path: Path, vfs: str | None) -> Session:
+def _connect(path: Path, vfs: str | None, flags: int = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE) -> Session:
     try:
-        connection = apsw.Connection(str(path), vfs=vfs)
+        connection = apsw.Connection(str(path), flags=flags, vfs=vfs)
     except _DISK as error:
         raise _translated(error, path) from error
     connection.set_busy_timeout(BUSY_MS)
     return Session(connection, path)
+
+
+@contextmanager
+def peek(path: Path, vfs: str | None = None) -> Iterator[Session]:
+    """A connection that reads a file beside whoever has it open; it makes none, and changes nothing that is stored.
+
+    It is opened for writing all the same, where it may be: who only reads leaves an empty log behind when it was alone.
+
+    Raises:
+        StoreCorrupt: the file is no SQLite database.
+        StoreFailed: it is not there, or the disk refuses.
+    """
+    session = _connect(path, vfs, apsw.SQLITE_OPEN_READWRITE)
+    try:
+        session.run("PRAGMA query_only=1")
+        yield session
+    finally:
+        session.close()
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -32,8 +32,7 @@ class Lock:
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            owner = os.pread(self._fd, 20, 0).decode("ascii", "replace").strip() or "unknown"
-            raise StoreLocked(f"{path.with_suffix('')} is in use by process {owner}") from error
+            raise StoreLocked(f"{path.with_suffix('')} is in use by process {_owner(self._fd)}") from error
         except OSError as error:
             raise StoreFailed(f"{path}: {error.strerror}") from error
         os.ftruncate(self._fd, 0)
@@ -44,3 +43,30 @@ class Lock:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
+
+
+def holder(path: Path) -> str | None:
+    """Who holds the lock at `path`: a process id, or `unknown`; None when nobody does, or there is no such file.
+
+    Raises:
+        StoreFailed: the file cannot be opened.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise StoreFailed(f"{path}: {error.strerror}") from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _owner(fd)
+    except OSError as error:
+        raise StoreFailed(f"{path}: {error.strerror}") from error
+    finally:
+        os.close(fd)
+    return None
+
+
+def _owner(fd: int) -> str:
+    return os.pread(fd, 20, 0).decode("ascii", "replace").strip() or "unknown"

@@ -35,8 +35,8 @@ from phasegate.store import (
 )
 from phasegate.store.damage import Damage
 from phasegate.store.database import Database, Session
-from phasegate.store.history import WalletTransaction
 from phasegate.store.holdings import Balance, Utxo
+from phasegate.store.identity import Anchor, stored_anchor
 from phasegate.store.index import HashIndex
 from phasegate.store.lost import LostTransaction
 from phasegate.store.marks import ChainMarks, Watermarks
@@ -92,6 +92,11 @@ class Reading:
         candidates = self._index.candidates(block_hash)
         with self._now() as (rows, chain):
             return _height_of(rows, chain, candidates, block_hash)
+
+    def anchor(self) -> Anchor:
+        """The first block, with the chainwork up to it."""
+        with self._now() as (rows, _):
+            return stored_anchor(rows)
 
     def context(self) -> bytes:
         """The headers right below a base above genesis, 80 bytes each; empty when there are none yet."""
@@ -234,7 +239,9 @@ class Reading:
         with self._database.snapshot() as rows:
             return wallet.transactions(rows, after)
 
-    def history(self, after: int = 0, script: bytes | None = None, limit: int | None = None) -> list[WalletTransaction]:
+    def history(
+        self, after: int = 0, script: bytes | None = None, limit: int | None = None
+    ) -> list[history.WalletTransaction]:
         """The found transactions above row id `after` with all that is known of them; see `store/history.py`."""
         with self._now() as (rows, chain):
             return history.history(rows, chain, after, script, limit)

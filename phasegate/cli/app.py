@@ -14,13 +14,17 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import Abort, TyperException
 
+from phasegate.cli.backup import backup
 from phasegate.cli.bench import bench
 from phasegate.cli.broadcast import broadcast
 from phasegate.cli.check import check
 from phasegate.cli.config import config
 from phasegate.cli.demo import demo
 from phasegate.cli.diagram import diagram
+from phasegate.cli.doctor import doctor
+from phasegate.cli.export import export
 from phasegate.cli.history import history
+from phasegate.cli.import_chain import import_
 from phasegate.cli.peers import peers
 from phasegate.cli.policy import policy
 from phasegate.cli.refusal import Code, forget_stdout, say_error
@@ -37,13 +41,16 @@ app = typer.Typer(
     name="phasegate",
     help="A Dash light client whose synchronisation is a statechart.",
     rich_markup_mode=None,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
 )
 app.command(cls=WithWeb)(sync)
 for _command in (status, history, replay, unwatch, broadcast, demo, diagram, verify, policy, bench, simnet, config):
     app.command()(_command)
 app.command()(transactions)
+for _moving in (doctor, backup, export):
+    app.command()(_moving)
+app.command("import")(import_)
 app.add_typer(peers)
 app.add_typer(check)
 

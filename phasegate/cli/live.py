@@ -149,6 +149,30 @@ class Lines:
             _print(line)
 
 
+class FewLines(Lines):
+    """Nothing but warnings, if they are not told elsewhere, and the summary."""
+
+    def __init__(self, *, warnings: bool) -> None:
+        self._warnings = warnings
+
+    def show(self, event: events.Event) -> None:
+        """Only a warning."""
+        if self._warnings and isinstance(event, events.Warned | events.Rewound | events.Lagged):
+            super().show(event)
+
+
+class EveryLine(Lines):
+    """Everything, how far each phase is as well."""
+
+    def show(self, event: events.Event) -> None:
+        """One line."""
+        if isinstance(event, events.Progress):
+            far = f"{TITLES[event.phase]}: {event.done} of {event.total}, {event.rate:.0f}/s"
+            _print(f"{time.strftime('%H:%M:%S')}  {far}, {event.overall:.1f} % of all")
+        else:
+            super().show(event)
+
+
 class Bars:
     """One bar a phase, and above them what a person should know."""
 

@@ -23,6 +23,7 @@ class Code(IntEnum):
     FAILED = 4
     STORE = 5
     CONFLICTED = 6
+    UNFIT = 7
     INTERRUPTED = 130
 
 

@@ -18,6 +18,7 @@ from typing import Protocol
 import trio
 
 from phasegate.cli.ending import Ending, Judge, Terms
+from phasegate.cli.logs import Logged, Manner, logged
 from phasegate.cli.refusal import Code, forget_stdout, say_error
 from phasegate.cli.summary import Summary, sum_up
 from phasegate.cli.web import View
@@ -53,16 +54,27 @@ class Verdict(Protocol):
         """Wait for the end."""
 
 
-def run(config: Config, terms: Terms, as_json: bool, view: View = nullcontext) -> int:
+def run(
+    config: Config,
+    terms: Terms,
+    as_json: bool,
+    view: View = nullcontext,
+    manner: Manner = Manner(),  # noqa: B008 - it is frozen
+) -> int:
     """Run a client until it is synced, stopped or at its end, with `view` beside it, and return the exit code.
 
     Raises:
+        ConfigError: the log cannot be written.
         StoreError: the store could not be opened.
         OSError: standard out takes nothing more.
     """
     began = time.monotonic()
-    client = Client(config)
-    display = display_for(config, as_json=as_json)
+    with logged(config.network.file_name, manner) as book:
+        client, display = Client(config), display_for(config, as_json=as_json, manner=manner)
+        return _run(client, terms, display if book is None else Logged(display, book), view, began)
+
+
+def _run(client: Client, terms: Terms, display: Display, view: View, began: float) -> int:
     try:
         ending = attend(client, Judge(client, terms), display, view)
         summary = sum_up(client, ending, time.monotonic() - began)
@@ -76,14 +88,18 @@ def run(config: Config, terms: Terms, as_json: bool, view: View = nullcontext) -
     return ending.code
 
 
-def display_for(config: Config, *, as_json: bool) -> Display:
-    """JSON lines, bars on a terminal, or lines."""
+def display_for(config: Config, *, as_json: bool, manner: Manner = Manner()) -> Display:  # noqa: B008 - it is frozen
+    """JSON lines, bars on a terminal, or lines; of these few, or more, if that is wished."""
     if as_json:
         from phasegate.cli.output import JsonLines
 
         return JsonLines(config.network.name, config.strategy)
-    from phasegate.cli.live import Bars, Lines
+    from phasegate.cli.live import Bars, EveryLine, FewLines, Lines
 
+    if manner.silent or manner.quiet:
+        return FewLines(warnings=not manner.silent)
+    if manner.verbose:
+        return EveryLine()
     return Bars(config) if sys.stdout.isatty() else Lines()
 
 

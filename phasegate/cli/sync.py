@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import attrs
 import typer
 
-from phasegate.cli import options
+from phasegate.cli import log_options, options
 from phasegate.cli.configured import ConfigFile, Set, configured, peer_limits
 from phasegate.cli.refusal import refusals
 from phasegate.cli.web import Web, WebToken, view_of
@@ -109,8 +109,13 @@ def sync(
     web: Web = "",
     web_token: WebToken = "",
     as_json: options.AsJson = False,
+    log_format: log_options.LogFormat = None,
+    log_file: log_options.LogFile = None,
+    quiet: log_options.Quiet = False,
+    verbose: log_options.Verbose = False,
 ) -> None:
     """Sync a chain from its network. Ctrl-C stops cleanly, and the next run goes on from there."""
+    from phasegate.cli.logs import Manner
     from phasegate.cli.run import run
 
     with refusals("sync"):
@@ -140,7 +145,7 @@ def sync(
         )
         config, terms = _with_watched(config, watch_file), _terms(once, give_up, linger)
         with view_of(web, web_token) as view:
-            raise typer.Exit(run(config, terms, as_json, view))
+            raise typer.Exit(run(config, terms, as_json, view, Manner(log_format, log_file, quiet, verbose)))
 
 
 def _terms(once: bool, give_up: float | None, linger: float) -> Terms:

@@ -1,0 +1,117 @@
+"""`phasegate import`: a new store from an exported chain, every item of it verified as if a peer had sent it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO
+
+import typer
+
+from phasegate.cli import options
+from phasegate.cli.export import chain_fields, chain_told
+from phasegate.cli.refusal import Code, refusals, refuse
+from phasegate.cli.work_bar import work_bar
+from phasegate.engine.errors import ConfigError
+
+if TYPE_CHECKING:
+    from phasegate.engine.chain_description import Description
+    from phasegate.engine.config import Config
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `phasegate export` wrote, here or elsewhere.")],
+    network: Annotated[
+        str | None,
+        typer.Option("--network", metavar=options.NAMES, help="Which chain; default: the one that the file is of."),
+    ] = None,
+    datadir: options.Datadir = None,
+    activation: options.Activations = None,
+    devnet_name: options.DevnetName = "",
+    min_difficulty_blocks: options.MinDifficultyBlocks = 0,
+    trusted_header: Annotated[
+        str,
+        typer.Option(
+            metavar="HEIGHT:HEADER:CHAINWORK", help="Take a file that begins at this header, which you vouch for."
+        ),
+    ] = "",
+    as_json: options.AsJson = False,
+) -> None:
+    """Make a new store from an exported chain. The file need not be trusted: all is verified, or nothing is made."""
+    from phasegate.engine.chain_file import BadChainFile
+
+    with refusals("import"):
+        try:
+            with _opened(file) as source:
+                choice = _Choice(network, datadir, tuple(activation or ()), devnet_name, min_difficulty_blocks)
+                config = choice.config(source, trusted_header)
+                told = _import(config, source, hidden=as_json)
+        except BadChainFile as bad:
+            refuse("import", f"{file}: {bad}", Code.FAILED)
+        except MemoryError:
+            refuse("import", f"{file}: there is no memory for it", Code.FAILED)
+    if as_json:
+        from phasegate.cli.output import write_line
+
+        fields = {"network": told.network, "datadir": str(config.datadir), **chain_fields(told.reach)}
+        write_line("imported", None, fields)
+        return
+    typer.echo(f"{told.network} in {config.datadir}: {chain_told(told.reach)}, all verified")
+    if told.reach.filter_count:
+        typer.echo("filter headers are as good as one peer's word: the next sync holds them against those of its peers")
+
+
+def _opened(file: Path) -> BinaryIO:
+    try:
+        return file.open("rb")
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
+
+
+class _Choice:
+    """What the user says about the network, completed by what the file says of itself."""
+
+    def __init__(
+        self,
+        network: str | None,
+        datadir: Path | None,
+        activation: tuple[str, ...],
+        devnet_name: str,
+        min_difficulty_blocks: int,
+    ) -> None:
+        self._network = network
+        self._datadir = datadir
+        self._activation = activation
+        self._devnet = devnet_name, min_difficulty_blocks
+
+    def config(self, source: BinaryIO, trusted_header: str) -> Config:
+        """The configuration to import under.
+
+        Raises:
+            BadChainFile: the file does not say of which network it is.
+            ConfigError: what is chosen is wrong.
+        """
+        from phasegate.engine.chain_description import first_section, network_of
+        from phasegate.engine.chain_file import read_sections
+        from phasegate.engine.config import Config, Devnet
+
+        name, (devnet_name, blocks) = self._network, self._devnet
+        if name is None and devnet_name:
+            name = "devnet"
+        if name is None:
+            name, _, devnet_name = network_of(first_section(read_sections(source))).partition("-")
+            source.seek(0)
+        return Config.create(
+            name,
+            datadir=self._datadir,
+            activations=options.activation_heights(self._activation),
+            devnet=Devnet(devnet_name, blocks),
+            trusted_header=trusted_header,
+        )
+
+
+def _import(config: Config, source: BinaryIO, *, hidden: bool) -> Description:
+    from phasegate.engine.chain_import import import_chain
+
+    with work_bar("items", hidden=hidden) as report:
+        return import_chain(source, config.network, config.datadir, config.anchor, int(time.time()), report)
