@@ -35,10 +35,10 @@ from phasegate.store import (
 )
 from phasegate.store.damage import Damage
 from phasegate.store.database import Database, Session
+from phasegate.store.history import WalletTransaction
 from phasegate.store.holdings import Balance, Utxo
 from phasegate.store.identity import Anchor, stored_anchor
 from phasegate.store.index import HashIndex
-from phasegate.store.lost import LostTransaction
 from phasegate.store.marks import ChainMarks, Watermarks
 from phasegate.store.packed import read_packed
 from phasegate.store.peer_changes import Address, BroadcastRow, PeerRow, ReputationRow
@@ -239,14 +239,12 @@ class Reading:
         with self._database.snapshot() as rows:
             return wallet.transactions(rows, after)
 
-    def history(
-        self, after: int = 0, script: bytes | None = None, limit: int | None = None
-    ) -> list[history.WalletTransaction]:
+    def history(self, after: int = 0, script: bytes | None = None, limit: int | None = None) -> list[WalletTransaction]:
         """The found transactions above row id `after` with all that is known of them; see `store/history.py`."""
         with self._now() as (rows, chain):
             return history.history(rows, chain, after, script, limit)
 
-    def lost_transactions(self, after: int = 0) -> list[LostTransaction]:
+    def lost_transactions(self, after: int = 0) -> list[lost.LostTransaction]:
         """What reorganisations took out of the chain, above row id `after`, oldest first."""
         with self._database.snapshot() as rows:
             return lost.lost(rows, after)

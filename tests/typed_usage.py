@@ -209,7 +209,7 @@ def standing(client: Client) -> None:
     assert_type(client.facts.sound, bool)
     assert_type(client.requests.sent, int)
     assert_type(client.locks.false, int)
-    names = [(peer.address, client.banned(peer.address)) for peer in client.peers]
+    names = [(peer.address, client.banned(peer.address), client.score(peer.address)) for peer in client.peers]
     views = [(one.phase, one.peer) for one in client.open_requests]
     print(names, views, PHASES, phasegate.__version__)  # noqa: T201 - as a user might
 
