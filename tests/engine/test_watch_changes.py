@@ -69,3 +69,16 @@ async def test_items_that_come_and_go_in_each_phase(
         await run.until("synced")
         assert {s.hex(): v for s, v in run.client.balances().items()} == chain.expected["balances"]
         assert [tx.txid[::-1].hex() for tx in run.client.transactions()] == list(chain.expected["transactions"])
+
+
+async def test_who_watches_more_and_waits_has_all_of_it(
+    world: World, running: Start, autojump_clock: MockClock
+) -> None:
+    """A client that is synced has not heard yet of what was added a moment ago; it is not synced with that."""
+    chain = small_chain()
+    world.add(chain, 1, delay=0.2)
+    async with running(world.config(1, watch=chain.watch[:1])) as run:
+        await run.client.wait_synced()
+        await run.client.watch(chain.watch)
+        await run.client.wait_synced()
+        assert {s.hex(): v for s, v in run.client.balances().items()} == chain.expected["balances"]
