@@ -61,6 +61,7 @@ verify: $(VENV)/.ready-run  ## charts, their mutants, the engine and whole clien
 prove-the-proof: $(VENV)/.ready-run  ## bugs planted one at a time: each must make `phasegate verify` fail
 	$(BIN)/python tools/prove-the-proof.py --jobs $(JOBS)
 
+bench bench-guard bench-baseline: export PYTHONDONTWRITEBYTECODE :=  # else each client compiles its modules anew
 bench: $(VENV)/.ready-run  ## what each part of a sync costs, in multiples of its physical floor (BENCH="--quick": a minute)
 	$(BIN)/phasegate bench $(BENCH)
 
