@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from phasegate.cli.refusal import Code
 ROOT = Path(__file__).resolve().parent.parent
 UNIT = ROOT / "deploy" / "phasegate.service"
 CONTAINER = ROOT / "deploy" / "Containerfile"
+HADOLINT = Path(sys.executable).with_name("hadolint")
 HARDENED = {
     "DynamicUser": "yes",
     "ProtectSystem": "strict",
@@ -114,6 +116,38 @@ def test_the_container_runs_as_nobody_in_its_volume() -> None:
     _refuse_unknown(re.findall(r'"([^"]+)"', said["CMD"]))
     last = [word for word, _ in _stages()[1]]
     assert last.index("USER") > max(index for index, word in enumerate(last) if word in ("RUN", "COPY"))
+
+
+@pytest.mark.skipif(not HADOLINT.exists(), reason="hadolint has no wheel for this machine")
+def test_hadolint_has_nothing_to_say_against_the_container() -> None:
+    """Nor does it pass over whatever it is given: without its user, the file is complained of."""
+    words = [str(HADOLINT), "--no-color", "--failure-threshold", "style", "-"]
+    text = CONTAINER.read_text(encoding="utf-8")
+    done = subprocess.run(words, input=text, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.returncode) == ("", 0)
+    worse = text.replace("\nUSER 10001:10001", "\nUSER root")
+    done = subprocess.run(words, input=worse, capture_output=True, text=True, timeout=60, check=False)
+    assert "DL3002" in done.stdout
+    assert done.returncode
+
+
+@pytest.mark.soak
+def test_the_container_can_be_built(tmp_path: Path) -> None:
+    """Where an engine runs: an image, in which the command says its version as the user of the file."""
+    engine = next((name for name in ("podman", "docker") if _runs(name)), None)
+    if engine is None:
+        pytest.skip("no container engine runs on this machine")
+    told = tmp_path / "image"
+    subprocess.run([engine, "build", "--iidfile", str(told), "-f", str(CONTAINER), str(ROOT)], timeout=1800, check=True)
+    words = [engine, "run", "--rm", "--network", "none", told.read_text(encoding="ascii"), "--version"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=True)
+    assert done.stdout.startswith("phasegate ")
+
+
+def _runs(engine: str) -> bool:
+    if shutil.which(engine) is None:
+        return False
+    return not subprocess.run([engine, "info"], capture_output=True, timeout=60, check=False).returncode
 
 
 def test_every_exit_code_is_told() -> None:
