@@ -86,8 +86,10 @@ def refuse_mismatch(rows: Session, path: Path, network: Network, anchor: Anchor 
             filter above the wanted one.
     """
     meta = _meta(rows)
-    if (meta["network"], meta["genesis"]) != (network.file_name, network.genesis):
+    if meta["network"] != network.file_name:
         raise StoreMismatch(f"{path} holds network {meta['network']}, not {network.file_name}")
+    if meta["genesis"] != network.genesis:
+        raise StoreMismatch(f"{path} holds a {meta['network']} with another genesis block")
     _refuse_activations(path, meta["activations"], network)
     chain = ChainMarks.read(rows)
     if anchor:

@@ -76,7 +76,7 @@ def test_each_named_devnet_has_a_file_of_its_own(tmp_path: Path) -> None:
 
 def test_another_genesis_is_refused(tmp_path: Path) -> None:
     Store.open(tmp_path, SIMNET).close()
-    with pytest.raises(StoreMismatch, match="holds network simnet"):
+    with pytest.raises(StoreMismatch, match="holds a simnet with another genesis block"):
         Store.open(tmp_path, attrs.evolve(SIMNET, genesis=REGTEST.genesis))
 
 
