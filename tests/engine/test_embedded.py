@@ -17,6 +17,7 @@ from phasegate.engine.errors import ConfigError
 from phasegate.engine.following import Seen
 from phasegate.engine.opening import open_store
 from phasegate.engine.seams import inline_seams
+from phasegate.p2p.addresses import Address
 from phasegate.p2p.simnet.generated import generate
 from tests.lock_tampering import chainlocks
 from tests.simulated_world import START, attended, small_chain
@@ -48,6 +49,21 @@ async def test_it_runs_in_the_nursery_of_its_user(world: World, autojump_clock: 
     with closing(store):
         assert (store.marks.tip, told) == (300, "")
     await client.wait_synced()  # it was
+
+
+async def test_what_it_learnt_of_peers_outlives_its_cancellation(world: World, autojump_clock: MockClock) -> None:
+    """It is stored at intervals, and what is not stored yet on the way out."""
+    told = Address("127.0.0.1", 9)
+    world.add(small_chain(), 1)
+    async with trio.open_nursery() as nursery:
+        client: Client = await nursery.start(client_of(world, world.config(1)).run)
+        await client.wait_synced()
+        client._pool.memory.learn([(told, 0)], "127.0.0.1")
+        assert told.port not in [row.port for row in client.store.peers()]
+        nursery.cancel_scope.cancel()
+    store, _ = open_store(client.config.datadir, client.network)
+    with closing(store):
+        assert told.port in [row.port for row in store.peers()]
 
 
 async def test_who_waits_in_vain_is_told(world: World, autojump_clock: MockClock) -> None:
