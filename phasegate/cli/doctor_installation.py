@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from importlib import import_module, metadata
@@ -36,9 +37,11 @@ def look_at_libraries() -> Finding:
         required, own = metadata.requires("phasegate") or [], metadata.version("phasegate")
     except metadata.PackageNotFoundError:
         return wrong("libraries", "phasegate is not installed, only its files are there", "pip install it")
-    unmet = [complaint for text in required if "extra ==" not in text and (complaint := _unmet(text))]
+    unmet = {text: complaint for text in required if "extra ==" not in text and (complaint := _unmet(text))}
     if unmet:
-        return wrong("libraries", "; ".join(unmet), "pip install --upgrade phasegate, in this environment")
+        return wrong(
+            "libraries", "; ".join(unmet.values()), f"in this environment: {shlex.join(['pip', 'install', *unmet])}"
+        )
     told = ", ".join(f"{name} {metadata.version(name)}" for name in _TOLD)
     return fine("libraries", f"phasegate {own}, {told}")
 

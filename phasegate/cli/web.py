@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from importlib.util import find_spec
@@ -77,13 +79,21 @@ def view_of(where: str, token: str) -> Iterator[View]:
         return
     missing = [name.replace("_", "-") for name in NEEDED if find_spec(name) is None]
     if missing:
-        raise ConfigError(f"--web needs {', '.join(missing)}: pip install 'phasegate[web]'")
+        raise ConfigError(f"--web needs {', '.join(missing)}: {shlex.join(['pip', 'install', *_bounded(missing)])}")
     from phasegate.web.place import listen
 
     place = listen(where, token)
     with place.socket:
         typer.echo(f"live view: {place.url}", err=True)
         yield lambda client: _beside(client, place)
+
+
+def _bounded(names: Iterable[str]) -> list[str]:
+    """The libraries as phasegate requires them: in which versions."""
+    from importlib import metadata
+
+    required = [text.partition(";")[0].strip() for text in metadata.requires("phasegate") or []]
+    return [next((text for text in required if re.match(rf"{name}\b", text)), name) for name in names]
 
 
 @asynccontextmanager

@@ -234,7 +234,7 @@ FAULTS: Sequence[tuple[Callable[[Bench], Any], str, str, str, str]] = (
     (broken_hash, "FAIL", "x11", "does not reproduce", "reinstall"),
     (broken_kernel, "FAIL", "kernels", "filter headers differ", "remove the compiled cache"),
     (nowhere_to_keep, "warn", "cache", "cannot be written", "NUMBA_CACHE_DIR"),
-    (missing_library, "FAIL", "libraries", "no-such-library is missing; trio", "pip install --upgrade"),
+    (missing_library, "FAIL", "libraries", "no-such-library is missing; trio", "pip install 'no-such-library >= 1'"),
     (other_python, "FAIL", "python", "is not supported", "install phasegate with CPython"),
 )
 

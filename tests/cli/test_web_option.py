@@ -61,7 +61,7 @@ def test_a_missing_library_is_named(sync: Run, honest: Any, monkeypatch: pytest.
     monkeypatch.setattr(web, "find_spec", lambda name: None if name == "hypercorn" else name)
     outcome = sync("--peer", honest.address, "--web", "127.0.0.1:0")
     assert outcome.code == 2
-    assert outcome.err == "phasegate sync: --web needs hypercorn: pip install 'phasegate[web]'\n"
+    assert outcome.err == "phasegate sync: --web needs hypercorn: pip install 'hypercorn<0.19,>=0.17'\n"
 
 
 def test_the_view_is_not_loaded_before_it_is_wanted() -> None:
