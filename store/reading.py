@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable
 
 import attrs
 
-from phasegate.consensus.blocks import Coin
 from phasegate.consensus.packed import Packed
 from phasegate.consensus.primitives import OutPoint
 from phasegate.consensus.quorums import QuorumCommitment
@@ -19,24 +17,16 @@ from phasegate.store import (
     digest,
     disputes,
     filters,
-    history,
-    holdings,
     instantlocks,
     journal,
-    key_chains,
-    lost,
     masternodes,
-    outpoints,
     peers,
     quorums,
     repair,
     reputations,
-    wallet,
 )
 from phasegate.store.damage import Damage
-from phasegate.store.database import Database, Session
-from phasegate.store.history import WalletTransaction
-from phasegate.store.holdings import Balance, Utxo
+from phasegate.store.database import Session
 from phasegate.store.identity import Anchor, stored_anchor
 from phasegate.store.index import HashIndex
 from phasegate.store.marks import ChainMarks, Watermarks
@@ -44,9 +34,10 @@ from phasegate.store.packed import read_packed
 from phasegate.store.peer_changes import Address, BroadcastRow, PeerRow, ReputationRow
 from phasegate.store.receipt import watermarks
 from phasegate.store.segments import FILTER_HEADERS, FILTERS, HASHES, HEADERS, Series, read, read_joined
+from phasegate.store.wallet_reading import WalletReading
 
 
-class Reading:
+class Reading(WalletReading):
     """What can be asked of a store.
 
     Heights are absolute, hashes 32 bytes in wire order; no heights at all (a count of 0) give an empty answer. Every
@@ -58,13 +49,7 @@ class Reading:
         StoreFailed: the disk refuses.
     """
 
-    _database: Database
     _index: HashIndex
-
-    @contextmanager
-    def _now(self) -> Iterator[tuple[Session, ChainMarks]]:
-        with self._database.snapshot() as rows:
-            yield rows, ChainMarks.read(rows)
 
     def read_marks(self) -> Watermarks:
         """The watermarks, fresh from the database."""
@@ -198,101 +183,6 @@ class Reading:
         """The branches that were refused for a ChainLock, oldest first."""
         with self._database.snapshot() as rows:
             return branches.refused_branches(rows)
-
-    def watch_items(self) -> list[wallet.WatchItem]:
-        """All watch items, by script."""
-        with self._database.snapshot() as rows:
-            return wallet.watch_items(rows)
-
-    def key_chains(self) -> list[key_chains.StoredKeyChain]:
-        """The watched chains of keys, by descriptor."""
-        with self._database.snapshot() as rows:
-            return key_chains.key_chains(rows)
-
-    def watched_alone(self) -> set[bytes]:
-        """The scripts that are watched for themselves, whether a chain of keys has them as well or not."""
-        with self._database.snapshot() as rows:
-            return key_chains.watched_alone(rows)
-
-    def pending(self, limit: int, after: int = -1) -> list[int]:
-        """The first `limit` matched heights above `after` whose blocks have not been searched yet, ascending."""
-        with self._database.snapshot() as rows:
-            return wallet.pending(rows, limit, after)
-
-    def matched_heights(self) -> list[int]:
-        """All matched heights, searched or not, ascending."""
-        with self._database.snapshot() as rows:
-            return wallet.matched_heights(rows)
-
-    def coins(self) -> dict[OutPoint, Coin]:
-        """The unspent coins of watched scripts."""
-        with self._database.snapshot() as rows:
-            return wallet.coins(rows)
-
-    def coin_at(self, outpoint: OutPoint) -> outpoints.StoredCoin | None:
-        """The coin at `outpoint`, spent or not; None if it is no coin of a watched script, as far as was found."""
-        with self._database.snapshot() as rows:
-            return outpoints.coin_at(rows, outpoint)
-
-    def transactions(self, after: int = 0) -> list[wallet.StoredTransaction]:
-        """The found transactions with a row id above `after`, in the chain's order."""
-        with self._database.snapshot() as rows:
-            return wallet.transactions(rows, after)
-
-    def history(self, after: int = 0, script: bytes | None = None, limit: int | None = None) -> list[WalletTransaction]:
-        """The found transactions above row id `after` with all that is known of them; see `store/history.py`."""
-        with self._now() as (rows, chain):
-            return history.history(rows, chain, after, script, limit)
-
-    def lost_transactions(self, after: int = 0) -> list[lost.LostTransaction]:
-        """What reorganisations took out of the chain, above row id `after`, oldest first."""
-        with self._database.snapshot() as rows:
-            return lost.lost(rows, after)
-
-    def rival(self, txid: bytes, inputs: Iterable[OutPoint]) -> bytes | None:
-        """Another transaction than `txid` that spends one of `inputs`, found in a block or held by a verified lock."""
-        with self._now() as (rows, _):
-            return lost.rival(rows, txid, inputs)
-
-    def watched(self, scripts: Iterable[bytes]) -> set[bytes]:
-        """Those of `scripts` that are watched."""
-        with self._now() as (rows, _):
-            return wallet.watched(rows, scripts)
-
-    def coins_at(self, points: Iterable[OutPoint]) -> list[Coin]:
-        """The coins of watched scripts at these places, unspent or not."""
-        with self._now() as (rows, _):
-            return wallet.coins_at(rows, points)
-
-    def contradicted(self, txid: bytes) -> list[bytes]:
-        """The txids of found transactions that spend what a verified lock holds for `txid`, and have none."""
-        with self._database.snapshot() as rows:
-            return instantlocks.contradicted(rows, txid)
-
-    def locked_against(self, txid: bytes) -> bytes | None:
-        """The txid of the transaction for which a verified lock holds an input of the found transaction `txid`."""
-        with self._database.snapshot() as rows:
-            return instantlocks.locked_against(rows, txid)
-
-    def utxos(self, script: bytes | None = None) -> list[Utxo]:
-        """The unspent coins, or those of one script, in the chain's order."""
-        with self._now() as (rows, chain):
-            return holdings.utxos(rows, chain, script)
-
-    def holdings(self) -> dict[bytes, Balance]:
-        """What the unspent coins of each watched script come to."""
-        with self._now() as (rows, chain):
-            return holdings.balances(rows, chain)
-
-    def transaction_height(self, txid: bytes) -> int | None:
-        """The height of the found transaction `txid` (32 bytes, wire order); None if it was not found."""
-        with self._database.snapshot() as rows:
-            return wallet.transaction_height(rows, txid)
-
-    def balances(self) -> dict[bytes, int]:
-        """Every watched script with the sum of its unspent coins, in duffs."""
-        with self._database.snapshot() as rows:
-            return wallet.balances(rows)
 
     def journal(self, after: int = 0, limit: int = 1000) -> list[journal.JournalRow]:
         """The first `limit` journal rows with an id above `after`, oldest first."""
