@@ -43,7 +43,7 @@ def _from_hex(text: str) -> bytes:
     if len(script) > MAX_SCRIPT:
         raise ValueError(f"a script of {len(script)} bytes is longer than {MAX_SCRIPT}")
     if script[0] == 0x6A:
-        raise ValueError(f"script {text} begins with OP_RETURN: no filter holds such a script")
+        raise ValueError("a script that begins with OP_RETURN (6a) is in no filter")
     return script
 
 

@@ -17,6 +17,8 @@ from phasegate.consensus.params import Network
 _ORIGIN = re.compile(r"\[[0-9a-fA-F]{8}((?:/[0-9]+['hH]?)*)\]")
 _WIF = re.compile(r"[1-9A-HJ-NP-Za-km-z]{51,52}\Z")
 _MOST_STEPS = 255
+_LONGEST_STEP = 11
+"""Characters of a wrong step that is repeated: ten digits and a mark; a longer one may be a private key."""
 
 
 @attrs.frozen(slots=False)
@@ -50,7 +52,7 @@ class Key:
         word, *steps = body.split("/")
         if re.fullmatch(r"(?:[0-9a-fA-F]{2})+", word):
             if steps:
-                raise ValueError(f"key {word[:8]}... is not extended: nothing is derived from it")
+                raise ValueError("a key in hex is not extended: nothing is derived from it")
             return cls(checked_key(bytes.fromhex(word)))
         if _WIF.match(word):
             raise ValueError("a private key is refused: phasegate takes public keys only")
@@ -94,7 +96,7 @@ def _without_origin(text: str) -> str:
 
 
 def _step(text: str) -> int:
-    if text in ("*'", "*h", "*H") or re.fullmatch(r"[0-9]+['hH]", text):
+    if text in ("*'", "*h", "*H") or re.fullmatch(r"[0-9]{1,10}['hH]", text):
         raise ValueError(f"step {text} of a key is hardened: that takes the private key")
     if text == "*":
         raise ValueError("a * stands only at the end of a key")
@@ -103,5 +105,6 @@ def _step(text: str) -> int:
 
 def _number(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,10}", text) or int(text) >= HARDENED:
-        raise ValueError(f"step {text!r} of a key is no number below {HARDENED}")
+        told = f"step {text!r}" if len(text) <= _LONGEST_STEP else "a step"
+        raise ValueError(f"{told} of a key is no number below {HARDENED}")
     return int(text)

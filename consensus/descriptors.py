@@ -27,6 +27,8 @@ LONGEST = 4000
 """Characters of a descriptor; with twenty extended keys and their origins it has fewer."""
 _BARE_KEYS, _SHARED_KEYS, _LONGEST_REDEEM = 3, 16, 520
 _MOST_SPREAD = 16
+_LONGEST_NAME = 20
+"""Characters of an unknown name that is repeated; a longer one may be a key."""
 _NOT_ON_DASH = ("wpkh", "wsh", "tr", "rawtr", "musig", "multi_a", "sortedmulti_a", "sp", "rawnode")
 _KNOWN = ("pk", "pkh", "combo", "multi", "sortedmulti", "sh", "addr", "raw")
 _CALL = re.compile(r"([a-z0-9_]+)\((.*)\)\Z", re.DOTALL)
@@ -112,7 +114,8 @@ def _expression(text: str, network: Network | None, inside: str) -> Expression:
     if name in _NOT_ON_DASH:
         raise ValueError(f"{name}() is refused: Dash has no segregated witness and no taproot")
     if name not in _KNOWN:
-        raise ValueError(f"{name}() is no descriptor; known are {', '.join(_KNOWN)}")
+        told = f"{name}()" if len(name) <= _LONGEST_NAME else "what stands before a parenthesis"
+        raise ValueError(f"{told} is no descriptor; known are {', '.join(_KNOWN)}")
     if inside and name in ("combo", "sh", "addr", "raw"):
         raise ValueError(f"{name}() cannot stand inside {inside}()")
     if name in ("addr", "raw"):
@@ -141,7 +144,8 @@ def _several(name: str, inner: str, network: Network | None, inside: str) -> Exp
     if not 1 <= len(keys) <= most:
         raise ValueError(f"{name}() has {len(keys)} keys and may have 1 to {most}{' inside sh()' if inside else ''}")
     if not re.fullmatch(r"[0-9]{1,2}", number) or not 1 <= int(number) <= len(keys):
-        raise ValueError(f"{name}() asks for {number!r} signatures of {len(keys)} keys")
+        told = f"{number!r} signatures" if len(number) <= 2 else "no number of signatures"
+        raise ValueError(f"{name}() asks for {told} of {len(keys)} keys")
     made = _Several(name, int(number), keys)
     if inside and len(made.scripts(0)[0]) > _LONGEST_REDEEM:
         raise ValueError(f"{name}() inside sh() is longer than {_LONGEST_REDEEM} bytes: nobody could spend it")

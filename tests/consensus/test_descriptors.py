@@ -20,6 +20,9 @@ LONG = (
 OTHER = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"
 XPRV = "xprv9s21ZrQH143K3QTDL4LXw2F7HEK3wJUD2nW2nRk4stbPy6cq3jPPqjiChkVvvNKmPGJxWUtg6LnF5kejMRNNU3TGtRBeJgk33yuGBxrMPHi"
 WIF = "5KYZdUEo39z3FPrtuX2QbbwGnNP5zTd7yyr2SC1j299sBCnWjss"
+BARE = "6ae8f32e723decf4051aefac8e2c93c9c5b214313817cdb01a1494b917c8436b"
+DIGITS = str(int(BARE, 16))
+SECRETS = {"XPRV": XPRV, "WIF": WIF, "BARE": BARE, "DIGITS": DIGITS}
 
 SCRIPTS = {
     f"pk({KEY})": [f"21{KEY}ac"],
@@ -49,7 +52,20 @@ WRONG = {
     "KEY": "not of the form NAME",
     "pkh(XPRV/0/*)": "an extended private key is refused",
     "pkh(WIF)": "a private key is refused",
-    "pkh(KEY/0)": "not extended: nothing is derived",
+    "pkh(BARE)": "32 bytes that begin with 6a are no public key",
+    "raw(BARE)": "OP_RETURN",
+    "BARE(KEY)": "what stands before a parenthesis is no descriptor; known are pk, pkh, combo",
+    "multi(XPRV,KEY)": r"multi\(\) asks for no number of signatures of 1 keys",
+    "multi(WIF,KEY)": r"multi\(\) asks for no number of signatures of 1 keys",
+    "sh(sortedmulti(DIGITS,KEY))": r"sortedmulti\(\) asks for no number of signatures of 1 keys",
+    "pkh(XPUB/XPRV/*)": "a step of a key is no number below",
+    "pkh(XPUB/WIF)": "a step of a key is no number below",
+    "pkh(XPUB/0/BARE/*)": "a step of a key is no number below",
+    "pkh(XPUB/DIGITS')": "a step of a key is no number below",
+    "pkh([deadbeef/DIGITS']KEY)": "a step of a key is no number below",
+    "pkh(XPUB/99999999999)": "step '99999999999' of a key is no number below",
+    "pkh(KEY/0)": "a key in hex is not extended: nothing is derived from it",
+    "pkh(BARE/0)": "a key in hex is not extended: nothing is derived from it",
     "pkh(XPUB/0'/*)": "step 0' of a key is hardened: that takes the private key",
     "pkh(XPUB/0h)": "step 0h of a key is hardened",
     "pkh(XPUB/*')": "is hardened",
@@ -83,8 +99,8 @@ WRONG = {
 
 def filled(text: str) -> str:
     """`text` with its words replaced by keys."""
-    words = {"16KEYS": ",".join([KEY] * 16), "17KEYS": ",".join([KEY] * 17), "XPUB": account_text(0), "XPRV": XPRV}
-    for word, value in (*words.items(), ("WIF", WIF), ("MAIN", MASTER), ("KEY", KEY)):
+    words = {"16KEYS": ",".join([KEY] * 16), "17KEYS": ",".join([KEY] * 17), "XPUB": account_text(0), **SECRETS}
+    for word, value in (*words.items(), ("MAIN", MASTER), ("KEY", KEY)):
         text = text.replace(word, value)
     return text
 
@@ -150,8 +166,8 @@ def test_what_is_wrong_is_refused_by_name(text: str) -> None:
     with pytest.raises(ValueError, match=WRONG[text]) as caught:
         parse_descriptors(filled(text), SIMNET)
     assert "\n" not in str(caught.value)
-    for secret in (XPRV, WIF):
-        assert secret not in str(caught.value)
+    for secret in SECRETS.values():
+        assert secret[:8] not in str(caught.value)
 
 
 def test_an_address_needs_a_network_and_length_is_bounded() -> None:
