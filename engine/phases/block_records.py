@@ -9,7 +9,7 @@ memory is bounded; and who is killed downloads again what waited, no more.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import attrs
 import trio
@@ -142,5 +142,6 @@ async def recorded(records: Records) -> AsyncIterator[None]:
                 yield
                 records.end()
     except Failure:
-        await records.write()
+        with suppress(Outgrown):  # the reason of the end is the one that is told
+            await records.write()
         raise

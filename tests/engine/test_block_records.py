@@ -235,3 +235,20 @@ async def test_what_was_searched_for_too_little_is_not_written(autojump_clock: M
     with pytest.raises(Outgrown):
         await records.run()
     assert writing.heights == [[1, 2]]
+
+
+async def failing_after(records: Records, *heights: int) -> None:
+    async with recorded(records):
+        await records.put(found(*heights))
+        raise Failure(FailureKind.NO_PEER, "planted")
+
+
+async def test_why_a_download_failed_is_told_though_what_waits_was_searched_for_too_little(
+    autojump_clock: MockClock,
+) -> None:
+    """Whoever failed first, it is the failure that the policy has to know of; what waits is pending still."""
+    writing = Writing()
+    records = Records(cast("Work", _Bench(writing, writing)), lambda: True)
+    with pytest.raises(Failure, match="planted"):
+        await failing_after(records, 1)
+    assert writing.heights == []
