@@ -120,8 +120,8 @@ class _Tap(trio.abc.Stream):
 class Tapped(Node):
     """A node that keeps every byte its one peer sends."""
 
-    def __init__(self, chain: SimulatedChain) -> None:
-        super().__init__(chain)
+    def __init__(self, chain: SimulatedChain, **behaviour: Any) -> None:
+        super().__init__(chain, **behaviour)
         self.kept = bytearray()
 
     async def handle(self, stream: trio.abc.Stream) -> None:

@@ -19,6 +19,7 @@ stored stays.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 
 import trio
@@ -57,7 +58,8 @@ async def download_filters(work: Work) -> None:
         fetch, apply = (download := _Download(work, desk, many=many)).fetch, download.apply
         jobs = spans(marks.filters + 1, marks.filter_headers, work.limits.batch["filters"])
         try:
-            await in_order(work, peers, jobs, fetch, apply, per_peer=per_peer, size=taken_by)
+            with suppress(WantedAgain):
+                await in_order(work, peers, jobs, fetch, apply, per_peer=per_peer, size=taken_by)
         except Suspect as suspect:
             await _roll_back(work, suspect)
 
@@ -75,6 +77,10 @@ def _servers(work: Work) -> list[Peer]:
 def taken_by(filters: Packed) -> int:
     """The bytes that `filters` take in memory."""
     return filters.held
+
+
+class WantedAgain(Exception):
+    """Filters are wanted again from further down than this download goes on from: it is over, another one begins."""
 
 
 class Suspect(Exception):
@@ -149,7 +155,11 @@ class _Download:
         return filters
 
     async def apply(self, span: Span, filters: Packed) -> None:
-        """Store a span's filters, and what the watch items match in them."""
+        """Store a span's filters, and what the watch items match in them.
+
+        Raises:
+            WantedAgain: those before it are not stored any more, and neither are these.
+        """
         before = span.start - 1
         scripts = tuple(item.script for item in self._work.store.watch_items() if item.matched_to == before)
         changes = [PutFilters(PackedFilters(span.start, filters)), *await _broadcast_ones(self._work, span, filters)]
@@ -157,11 +167,13 @@ class _Download:
 
         def fresh() -> list[Change]:
             if self._work.writer.marks.filters < before:
-                return []  # all are wanted again, from further down: this download is over
+                return []
             matched = [] if match is None else still_fitting(self._work, match)
             return [*changes, *matched, *_prune(self._work, span.end)]
 
         await self._work.writer.commit_fresh(fresh)
+        if self._work.writer.marks.filters < before:
+            raise WantedAgain
 
     async def _settle(self, peer: Peer, height: int, raw: bytes) -> None:
         """`peer` sent a filter that does not fit the stored filter header of `height`: find out who is wrong."""

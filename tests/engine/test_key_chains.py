@@ -10,14 +10,17 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from phasegate.consensus.primitives import Transaction, TxOut
 from phasegate.consensus.watch_texts import parse_watch
 from phasegate.engine.phases import filters
+from phasegate.p2p.messages import GetCFilters
 from phasegate.p2p.simnet.generated import GeneratedChain
 from phasegate.statecharts.catalogue import CHARTS
 from phasegate.store import segments
 from phasegate.verification.recorded import Recorded
 from phasegate.verification.replay import replay
 from tests.paid_key_chains import account_text, balances, begin, descriptor, script, touched
+from tests.simulated_world import Tapped
 
 if TYPE_CHECKING:
     from phasegate.engine.config import Config
@@ -46,6 +49,13 @@ def config(world: World, *items: str, **changes: Any) -> Config:
         watch=tuple(script for one in watch for script in one.scripts),
         key_chains=tuple(chain for one in watch for chain in one.chains),
     )
+
+
+def few_kept(monkeypatch: pytest.MonkeyPatch, span: int = 10, kept: int = 10) -> None:
+    """Of the filters that are stored, by `span` together, only about as many as `kept` stay."""
+    monkeypatch.setattr(segments, "FILTERS_SPAN", span)
+    monkeypatch.setattr(segments, "BULK", span)
+    monkeypatch.setattr(filters, "KEPT", kept)
 
 
 def found(run: Run) -> tuple[list[bytes], dict[bytes, int]]:
@@ -99,15 +109,51 @@ async def test_it_is_so_without_kept_filters(
     world: World, running: Start, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, strategy: str
 ) -> None:
     """They are downloaded again for what was derived: by another walk."""
-    monkeypatch.setattr(segments, "FILTERS_SPAN", 20)
-    monkeypatch.setattr(segments, "BULK", 20)
-    monkeypatch.setattr(filters, "KEPT", 60)
+    few_kept(monkeypatch, span=20, kept=60)
     world.add(paying(), 1)
     small = {"batch": {"filters": 50}}
     async with running(config(world, ITEM, limits=small, prune_filters=True, strategy=strategy)) as run:
         await run.until("synced")
         assert run.client.status.marks.filters_base > 100
         await knows_all(run, paying())
+
+
+async def test_what_is_wanted_again_is_not_downloaded_to_the_end_before(
+    world: World, running: Start, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A chain of keys grows while filters come whose predecessors are not kept: the download begins anew at once."""
+    few_kept(monkeypatch)
+    node = world.nodes[1] = Tapped(paying(), delay=0.5)
+    small = {"batch": {"filters": 10, "blocks": 1}, "in_flight": {"filters": 1, "blocks": 1}}
+    async with running(config(world, ITEM, limits=small, prune_filters=True, strategy="interleaved")) as run:
+        await run.until("synced")
+        await knows_all(run, paying())
+    starts = [message.start_height for message in node.taken if isinstance(message, GetCFilters)]
+    assert starts.count(0) > 3
+    assert starts.count(max(starts)) == 1
+    assert len(starts) < 4 * len(set(starts))
+
+
+async def test_a_block_under_way_is_searched_for_what_is_derived_meanwhile(
+    world: World, running: Start, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Filters that are not kept come again, and match in it for what blocks before it have derived, before it comes."""
+    few_kept(monkeypatch)
+    chain = begin([(1, 0, 0), (1, 0, 1)], 5)
+    chain.extend(120)
+    paid = [paying_to(chain.spend_watched(), script(0, 0, index)) for index in (0, 1, 1, 1, 1, 4)]
+    for txs in (paid[:1], paid[1:2], paid[2:3], paid[3:4], paid[4:], (), ()):
+        chain.extend(1, include=txs)
+    world.add(chain, 1, delay=0.5)
+    small = {"batch": {"blocks": 1}, "in_flight": {"blocks": 1}}
+    async with running(config(world, ITEM, limits=small, prune_filters=True, strategy="interleaved")) as run:
+        await run.until("synced")
+        assert [tx.txid for tx in run.client.transactions()] == [tx.txid for tx in paid]
+        assert run.client.balances()[script(0, 0, 4)] == paid[-1].outputs[0].value
+
+
+def paying_to(tx: Transaction, receiver: bytes) -> Transaction:
+    return attrs.evolve(tx, outputs=(TxOut(tx.outputs[0].value, receiver),))
 
 
 @pytest.mark.parametrize("phase", [*WALK[:4], "synced"])
