@@ -87,6 +87,11 @@ class Broadcasts:
         return [entry for entry in self._outgoing.values() if entry.is_open]
 
     @property
+    def under_way(self) -> tuple[OnItsWay, ...]:
+        """Those that wait for their block, oldest first."""
+        return tuple(self._open)
+
+    @property
     def any_open(self) -> bool:
         """Whether blocks are to be searched for any."""
         return any(entry.is_open for entry in self._outgoing.values())

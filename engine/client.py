@@ -183,6 +183,7 @@ class Client(Attending, Watching):
     async def _run(self, task_status: trio.TaskStatus[Client]) -> None:
         if changes := to_add(configured(self.config)):
             await self._writer.commit(changes)
+        self._take_broadcasts()
         async with trio.open_nursery() as nursery:
             await nursery.start(self._interpreter.run)
             await nursery.start(self._pool.run)
@@ -199,6 +200,11 @@ class Client(Attending, Watching):
             task_status.started(self)
             await self._interpreter.ended.wait()
             nursery.cancel_scope.cancel()
+
+    def _take_broadcasts(self) -> None:
+        """What is being broadcast and is in no block counts as seen, also when that began in an earlier run."""
+        for entry in self.broadcasting.under_way:
+            self._unconfirmed.take(entry.tx, entry.added)
 
     def _walk_for_broadcasts(self) -> None:
         self._interpreter.post_nowait("rewalk", "a stored block may have a transaction that is being broadcast")
@@ -219,6 +225,7 @@ class Client(Attending, Watching):
         self._work.locks.rewound(self._store)
         self._events.publish(Rewound(self._seams.now(), old_tip, fork_height))
         self._wallet_news.rewound()
+        self._take_broadcasts()
 
     def _warn(self, code: str, message: str) -> None:
         self._events.publish(Warned(self._seams.now(), code, message))

@@ -116,7 +116,7 @@ class TransactionSeen:
     """A transaction in no block that pays to or spends from watched scripts; txid in wire order, amounts in duffs.
 
     Peers showed it; whether it is valid nobody proved, unless `instantlock` is true: then a verified InstantSend lock
-    holds it. `confirmed` is always False.
+    holds it. `confirmed` is always False. It is told again, with other amounts, when more of what it spends is known.
     """
 
     time: float
@@ -130,9 +130,10 @@ class TransactionSeen:
 
 @attrs.frozen
 class TransactionDropped:
-    """A transaction (txid in wire order) that was seen in no block is given up.
+    """A transaction (txid in wire order) that was seen in no block is given up, and each one that spends of it.
 
-    `reason` is `conflicted` (another one holds what it spends), `expired`, or `let-go` (too many were seen).
+    `reason` is `conflicted` (another one holds what it spends), `expired` (no block had it for 14 days), or `let-go`
+    (more than 1000, or what takes more than 4 MiB of memory, were seen).
     """
 
     time: float

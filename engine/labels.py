@@ -9,7 +9,6 @@ from phasegate.engine.config import watch_script
 from phasegate.engine.errors import ConfigError
 
 Labelled = Mapping[bytes, str] | Mapping[str, str] | Mapping[bytes | str, str]
-Items = tuple[tuple[bytes, str], ...]
 
 LONGEST_LABEL = 200
 """Characters of a label."""
@@ -30,19 +29,6 @@ def script_of(item: bytes | str, network: Network) -> bytes:
     if not isinstance(item, bytes | bytearray):
         raise ConfigError(f"{item!r} is neither a script nor an address")
     return watch_script(item.hex(), network)
-
-
-def labelled(items: Labelled, network: Network) -> Items:
-    """What is to be labelled, as (script, label).
-
-    Args:
-        items: scripts or addresses, mapped to labels.
-        network: whose addresses are meant.
-
-    Raises:
-        ConfigError: one is neither script nor address, or a label is no line of text.
-    """
-    return tuple([(script_of(item, network), line(label)) for item, label in items.items()])
 
 
 def line(label: str) -> str:

@@ -57,7 +57,7 @@ class LockNews:
     def _verified(self, lock: ChainLock | InstantLock) -> None:
         if not isinstance(lock, InstantLock):
             return
-        if lock.txid in self._found:
+        if lock.txid in self._found and self._work.store.transaction_height(lock.txid) is not None:
             self._publish(InstantLocked(self._work.seams.now(), lock.txid))
         self._told(lock)
 

@@ -6,7 +6,7 @@ beside it, so that each return is told once, in the run of the loss as in a late
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from phasegate.consensus.locks import InstantLock
 from phasegate.engine.events import (
@@ -41,7 +41,9 @@ class WalletNews:
 
     def announce(self, then: Callable[[StoredTransaction], None]) -> None:
         """Tell of what was found since, each before `then` is called with it."""
-        for found in sorted(self._work.store.transactions(after=self._announced), key=lambda found: found.row_id):
+        news = sorted(self._work.store.transactions(after=self._announced), key=lambda found: found.row_id)
+        self._forget_unwatched([found.txid for found in news])
+        for found in news:
             self._announced = found.row_id
             self._publish(found_now(found, self._now()))
             if (record := self._missing.pop(found.txid, None)) is not None:
@@ -49,7 +51,7 @@ class WalletNews:
             then(found)
             if found.instantlock is False:
                 self._contradicted(found.txid, self._work.store.locked_against(found.txid))
-        self._unconfirmed.sweep()
+        self._unconfirmed.sweep({found.txid for found in news})
 
     def rewound(self) -> None:
         """Tell of what the reorganisation that was just stored has taken out of the chain."""
@@ -66,9 +68,16 @@ class WalletNews:
         """A lock was verified and stored: tell of what it contradicts, and of what it holds that is in no block."""
         self._unconfirmed.locked(lock)
         hurt = self._work.store.contradicted(lock.txid) if self._announced else []
-        hurt += [txid for txid, record in self._missing.items() if txid != lock.txid and _spends(record, lock)]
-        for txid in hurt:
+        missing = [txid for txid, record in self._missing.items() if txid != lock.txid and _spends(record, lock)]
+        self._forget_unwatched(missing)
+        for txid in [*hurt, *[txid for txid in missing if txid in self._missing]]:
             self._contradicted(txid, lock.txid)
+
+    def _forget_unwatched(self, txids: Iterable[bytes]) -> None:
+        """Forget lost transactions without a record, if any of `txids` is lost: their scripts were unwatched."""
+        if not self._missing.keys().isdisjoint(txids):
+            recorded = {record.row_id for record in self._work.store.lost_transactions()}
+            self._missing = {txid: record for txid, record in self._missing.items() if record.row_id in recorded}
 
     def _contradicted(self, txid: bytes, rival: bytes | None) -> None:
         if rival is not None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import attrs
 
+from phasegate.consensus.addresses import address_of
 from phasegate.engine.config import Config
 from phasegate.engine.errors import ConfigError
-from phasegate.engine.labels import Labelled, labelled, script_of
+from phasegate.engine.labels import Labelled, script_of
+from phasegate.engine.mempool import UnconfirmedTransaction
 from phasegate.engine.seams import Writer
-from phasegate.engine.unconfirmed import Unconfirmed, UnconfirmedTransaction
-from phasegate.store import Balance, LabelWatch, LostTransaction, Store, Utxo, WalletTransaction
+from phasegate.engine.unconfirmed import Unconfirmed
+from phasegate.engine.watching import to_label
+from phasegate.store import Balance, LostTransaction, Store, Utxo, WalletTransaction
 
 
 class WalletView:
@@ -62,10 +63,8 @@ class WalletView:
 
     def balance_of_each(self) -> dict[bytes, Balance]:
         """What the unspent coins of every watched script come to; the keys are raw scriptPubKeys."""
-        pending = Counter[bytes]()
-        for tx in self._unconfirmed.transactions:
-            pending.update(dict(tx.changes))
-        held = self._store.holdings()
+        held, fates = self._store.standing(self._unconfirmed.unmined)
+        pending = self._unconfirmed.pending(fates)
         return {script: attrs.evolve(balance, unconfirmed=pending[script]) for script, balance in held.items()}
 
     def unconfirmed(self) -> list[UnconfirmedTransaction]:
@@ -81,14 +80,19 @@ class WalletView:
         return {item.script: item.label for item in self._store.watch_items()}
 
     async def label(self, items: Labelled) -> None:
-        """Call watched scripts otherwise: a mapping of scripts to labels of one line, "" for none."""
-        named = labelled(items, self.config.network)
-        for item in items:
-            self._watched(item)
-        await self._writer.commit([LabelWatch(named)])
+        """Call watched scripts otherwise: a mapping of what `watch` takes to labels of one line, "" for none."""
+        change = to_label(items, self.config.network)
+        watched = self._store.watched([script for script, _ in change.items])
+        for script, _ in change.items:
+            if script not in watched:
+                raise self._unwatched(script)
+        await self._writer.commit([change])
 
     def _watched(self, item: bytes | str) -> bytes:
         script = script_of(item, self.config.network)
         if not self._store.watched([script]):
-            raise ConfigError(f"not watched: {item if isinstance(item, str) else script.hex()}")
+            raise self._unwatched(script)
         return script
+
+    def _unwatched(self, script: bytes) -> ConfigError:
+        return ConfigError(f"not watched: {address_of(script, self.config.network) or script.hex()}")

@@ -63,7 +63,7 @@ def to_remove(watch: Watch) -> list[Change]:
     return [RemoveWatch(watch.scripts), *[chains] * bool(watch.chains)]
 
 
-def to_label(items: Mapping[Any, str], network: Network) -> list[Change]:
+def to_label(items: Mapping[Any, str], network: Network) -> LabelWatch:
     """What has scripts labelled.
 
     Raises:
@@ -71,11 +71,11 @@ def to_label(items: Mapping[Any, str], network: Network) -> list[Change]:
     """
     named: list[tuple[bytes, str]] = []
     for item, label in items.items():
-        watch = asked([item], network)
-        if watch.chains and label:
-            raise ConfigError(f"label {label!r} is for a script, and a descriptor with a * stands for many")
-        named += [(script, line(label)) for script in watch.scripts]
-    return [LabelWatch(tuple(named))]
+        watch, text = asked([item], network), line(label)
+        if watch.chains and text:
+            raise ConfigError(f"label {text!r} is for a script, and a descriptor with a * stands for many")
+        named += [(script, text) for script in watch.scripts]
+    return LabelWatch(tuple(named))
 
 
 class Watching:
@@ -104,7 +104,7 @@ class Watching:
         network = self.config.network
         if isinstance(items, Mapping):
             named = dict(zip(self._named(items), items.values(), strict=True))
-            changes = [*to_add(asked(named, network)), *to_label(named, network)]
+            changes = [*to_add(asked(named, network)), to_label(named, network)]
         else:
             changes = to_add(asked(self._named(items), network))
         await self._writer.commit(changes)

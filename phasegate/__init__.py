@@ -39,9 +39,9 @@ if TYPE_CHECKING:
         Warned,
     )
     from phasegate.engine.following import Following, Seen
+    from phasegate.engine.mempool import UnconfirmedTransaction
     from phasegate.engine.progress import PHASES, PhaseRun
     from phasegate.engine.proven import Masternode, MasternodeList, ProvenBlock, ProvenHeader, UnknownBlock
-    from phasegate.engine.unconfirmed import UnconfirmedTransaction
     from phasegate.statecharts.interleaved import InterleavedChart
     from phasegate.statecharts.peer import PeerChart
     from phasegate.statecharts.sync import SyncChart
@@ -153,7 +153,7 @@ _HOMES = {
     ),
     "engine.following": ("Following", "Seen"),
     "engine.progress": ("PHASES", "PhaseRun"),
-    "engine.unconfirmed": ("UnconfirmedTransaction",),
+    "engine.mempool": ("UnconfirmedTransaction",),
     "engine.proven": ("Masternode", "MasternodeList", "ProvenBlock", "ProvenHeader", "UnknownBlock"),
     "statecharts.interleaved": ("InterleavedChart",),
     "statecharts.peer": ("PeerChart",),

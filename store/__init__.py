@@ -38,7 +38,7 @@ from phasegate.store.instantlocks import StoredInstantLock
 from phasegate.store.journal import JournalRow
 from phasegate.store.key_chain_changes import AddKeyChains, RemoveKeyChains
 from phasegate.store.key_chains import StoredKeyChain
-from phasegate.store.lost import LostTransaction
+from phasegate.store.lost import Fate, LostTransaction, Unmined
 from phasegate.store.marks import Watermarks
 from phasegate.store.outpoints import StoredCoin
 from phasegate.store.packed import PackedFilters
@@ -73,6 +73,7 @@ __all__ = [
     "Change",
     "Corroborate",
     "Damage",
+    "Fate",
     "ForgetBroadcast",
     "ForgetDisputes",
     "ForgetPeers",
@@ -124,6 +125,7 @@ __all__ = [
     "StoredKeyChain",
     "StoredQuorum",
     "StoredTransaction",
+    "Unmined",
     "Utxo",
     "WalletTransaction",
     "WatchItem",

@@ -86,7 +86,7 @@ _LAST = "SELECT max(row_id) FROM (SELECT row_id FROM transactions AS t WHERE {} 
 
 
 def _shown(rows: Session, chain: ChainMarks, found: list[StoredTransaction]) -> Iterator[WalletTransaction]:
-    locked, labels = locked_to(rows), labels_of(rows)
+    locked, labels = locked_to(rows), labels_of(rows, {script for tx in found for script in tx.scripts})
     blocks = _blocks(rows, {tx.height for tx in found})
     for tx in found:
         named = [labels.get(script, "") for script in tx.scripts]
@@ -108,9 +108,10 @@ def locked_to(rows: Session) -> int:
     return -1 if best is None else best[0]
 
 
-def labels_of(rows: Session) -> dict[bytes, str]:
-    """The label of each watched script, "" for one without."""
-    return dict(rows.run("SELECT script, label FROM watch"))
+def labels_of(rows: Session, scripts: Iterable[bytes]) -> dict[bytes, str]:
+    """The label of each of `scripts` that is watched, "" for one without."""
+    sql = "SELECT script, label FROM watch WHERE script = ?"
+    return dict([row for script in scripts for row in rows.run(sql, (script,))])
 
 
 def _blocks(rows: Session, heights: Iterable[int]) -> dict[int, tuple[int, bytes]]:

@@ -16,21 +16,18 @@ up stays watched for its chain.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 
 import attrs
 
 from phasegate.consensus.descriptors import Descriptor, parse_descriptors
 from phasegate.store import wallet
-from phasegate.store.changes import RecordBlock
+from phasegate.store.changes import Change, RecordBlock
 from phasegate.store.database import Session
 from phasegate.store.key_chain_changes import AddKeyChains, RemoveKeyChains
 from phasegate.store.marks import ChainMarks
 from phasegate.store.watch_changes import AddWatch, RemoveWatch
-
-CONCERNED = (AddKeyChains, RecordBlock)
-"""Changes after which a chain may have to be longer."""
 
 
 @attrs.frozen
@@ -59,14 +56,13 @@ def scripts_of(chain: StoredKeyChain) -> set[bytes]:
 
 def add_watch(rows: Session, chain: ChainMarks, change: AddWatch) -> None:
     """Apply `AddWatch`."""
-    derived = _derived(rows)
-    _pin(rows, [script for script, _ in change.items if script in derived])
+    _pin(rows, _of_chains(rows, [script for script, _ in change.items]))
     wallet.add_watch(rows, chain, change)
 
 
 def remove_watch(rows: Session, change: RemoveWatch) -> None:
     """Apply `RemoveWatch`."""
-    derived = _derived(rows)
+    derived = _of_chains(rows, change.scripts)
     _unpin(rows, change.scripts)
     wallet.remove_watch(rows, RemoveWatch(tuple([script for script in change.scripts if script not in derived])))
 
@@ -92,6 +88,11 @@ def remove_key_chains(rows: Session, change: RemoveKeyChains) -> None:
     wallet.remove_watch(rows, RemoveWatch(tuple(sorted(scripts - pinned))))
 
 
+def may_use(change: Change) -> bool:
+    """Whether a chain may have to be longer after `change`."""
+    return isinstance(change, AddKeyChains) or (isinstance(change, RecordBlock) and bool(change.findings.created))
+
+
 def extend(rows: Session, chain: ChainMarks) -> None:
     """Derive more of every chain whose newest scripts are not all unused."""
     for stored in key_chains(rows):
@@ -113,11 +114,16 @@ def _newest(stored: StoredKeyChain) -> list[bytes]:
 def _grow(rows: Session, chain: ChainMarks, stored: StoredKeyChain, length: int) -> StoredKeyChain:
     """`stored` with `length` of its indexes watched."""
     new = [script for index in range(stored.derived, length) for script in _scripts(stored.descriptor, index)]
-    others, watched = _derived(rows), {item.script for item in wallet.watch_items(rows)}
-    _pin(rows, [script for script in new if script in watched and script not in others])
+    _pin(rows, wallet.watched(rows, new) - _of_chains(rows, new))
     wallet.add_watch(rows, chain, AddWatch(tuple([(script, "") for script in new])))
     rows.run("UPDATE key_chains SET derived = ? WHERE descriptor = ?", (length, stored.descriptor))
     return attrs.evolve(stored, derived=length)
+
+
+def _of_chains(rows: Session, scripts: Collection[bytes]) -> set[bytes]:
+    """Those of `scripts` that chains have watched."""
+    watched = wallet.watched(rows, scripts)
+    return watched & _derived(rows) if watched else watched
 
 
 def _derived(rows: Session) -> set[bytes]:

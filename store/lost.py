@@ -147,6 +147,41 @@ _OTHERS = """SELECT spender FROM transaction_inputs WHERE txid = ?1 AND position
     UNION SELECT lock FROM instantlock_inputs WHERE txid = ?1 AND position = ?2 AND lock <> ?3 LIMIT 1"""
 
 
+@attrs.frozen
+class Unmined:
+    """A transaction that was seen in no block: its txid in wire order, all that it spends, the scripts it concerns."""
+
+    txid: bytes
+    spends: frozenset[OutPoint]
+    scripts: tuple[bytes, ...]
+
+
+@attrs.frozen
+class Fate:
+    """What became of an `Unmined`.
+
+    Args:
+        height: of the block in which it is found, None when in none.
+        conflict: another transaction that spends one of its inputs, found in a block or held by a verified InstantSend
+            lock; None when none is known.
+        watched: those of its scripts that are watched.
+    """
+
+    height: int | None
+    conflict: bytes | None
+    watched: frozenset[bytes]
+
+
+def fate(rows: Session, unmined: Unmined) -> Fate:
+    """What became of `unmined`, as far as is stored."""
+    spent = sorted(unmined.spends, key=lambda point: (point.txid, point.index))
+    return Fate(
+        height=wallet.transaction_height(rows, unmined.txid),
+        conflict=rival(rows, unmined.txid, spent),
+        watched=frozenset(wallet.watched(rows, unmined.scripts)),
+    )
+
+
 def remove_watch(rows: Session, change: RemoveWatch) -> None:
     """Apply `RemoveWatch`, and forget the records that concern no script which is still watched."""
     key_chains.remove_watch(rows, change)
@@ -160,8 +195,8 @@ def remove_key_chains(rows: Session, change: RemoveKeyChains) -> None:
 
 
 def _forget_unwatched(rows: Session) -> None:
-    watched = {script for (script,) in rows.run("SELECT script FROM watch")}
-    gone = [(row[0],) for row in rows.run(_ROWS) if not (_is_whole(row) and watched.intersection(_read(row).scripts))]
+    stored = rows.run(_ROWS)
+    gone = [(row[0],) for row in stored if not (_is_whole(row) and wallet.watched(rows, _read(row).scripts))]
     rows.many("DELETE FROM lost_transactions WHERE row_id = ?", gone)
 
 

@@ -224,7 +224,7 @@ class Store(Reading):
             for change in alike:
                 chain = _applied(rows, chain, change)
                 index = _indexed(index, change)
-        if any(isinstance(change, key_chains.CONCERNED) for change in batch):
+        if any(map(key_chains.may_use, batch)):
             key_chains.extend(rows, chain)
         chain = pruning.reopened(rows, chain)
         chain = attrs.evolve(chain, sequence=chain.sequence + 1)

@@ -79,6 +79,11 @@ class WalletReading:
         with self._now() as (rows, _):
             return lost.rival(rows, txid, inputs)
 
+    def fates(self, unmined: Iterable[lost.Unmined]) -> dict[bytes, lost.Fate]:
+        """What became of each of `unmined`, by txid, all of one committed state."""
+        with self._now() as (rows, _):
+            return {each.txid: lost.fate(rows, each) for each in unmined}
+
     def watched(self, scripts: Iterable[bytes]) -> set[bytes]:
         """Those of `scripts` that are watched."""
         with self._now() as (rows, _):
@@ -108,6 +113,11 @@ class WalletReading:
         """What the unspent coins of each watched script come to."""
         with self._now() as (rows, chain):
             return holdings.balances(rows, chain)
+
+    def standing(self, unmined: Iterable[lost.Unmined]) -> tuple[dict[bytes, Balance], dict[bytes, lost.Fate]]:
+        """Both `holdings` and `fates`, of the same committed state: nothing is in a block and unmined at once."""
+        with self._now() as (rows, chain):
+            return holdings.balances(rows, chain), {each.txid: lost.fate(rows, each) for each in unmined}
 
     def transaction_height(self, txid: bytes) -> int | None:
         """The height of the found transaction `txid` (32 bytes, wire order); None if it was not found."""

@@ -16,6 +16,9 @@ from typer.main import get_command
 
 import phasegate
 from phasegate.cli.app import app
+from phasegate.engine.events import TransactionDropped
+from phasegate.engine.mempool import MOST, MOST_BYTES
+from phasegate.engine.unconfirmed import KEPT
 from phasegate.p2p.simnet.lies import KINDS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -77,6 +80,14 @@ def test_every_kind_of_line_is_described() -> None:
     kinds = [line["$ref"].rpartition("/")[2] for line in schema["oneOf"]]
     page = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
     assert [kind for kind in kinds if f"`{kind}`" not in page] == []
+
+
+def test_the_bounds_of_what_is_in_no_block_are_described() -> None:
+    """In the guide, and by the event that tells of what exceeds them."""
+    told = TransactionDropped.__doc__ or ""
+    for page in ((ROOT / "docs/wallet.md").read_text(encoding="utf-8"), " ".join(told.split())):
+        assert f"more than {MOST}, or what takes more than {MOST_BYTES >> 20} MiB of memory, were seen" in page
+        assert f"no block had it for {KEPT / 86_400:.0f} days" in page
 
 
 def test_every_warning_is_described() -> None:

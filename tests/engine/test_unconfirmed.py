@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from phasegate.consensus.primitives import OutPoint, Transaction, TxOut
-from phasegate.engine import unconfirmed
+from phasegate.engine import mempool, unconfirmed
 from phasegate.engine.config import watch_script
 from phasegate.engine.events import (
     Event,
@@ -213,7 +213,7 @@ async def test_they_are_bounded_and_do_not_stay_for_ever(
     world: World, running: Start, autojump_clock: MockClock, chain: GeneratedChain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The oldest goes when there are too many, a locked one last; after two weeks they are given up."""
-    monkeypatch.setattr(unconfirmed, "MOST", 2)
+    monkeypatch.setattr(mempool, "MOST", 2)
     (talker,), tx = crowd(world, chain, 1), chain.spend_watched()
     paying = [made_up(tx, number) for number in range(3)]
     async with running(world.config(1, watch=chain.watch)) as run:
@@ -229,7 +229,9 @@ async def test_they_are_bounded_and_do_not_stay_for_ever(
             (each.txid, "let-go") for each in paying[:2]
         ]
         assert [held.txid for held in run.client.unconfirmed()] == [tx.txid, paying[2].txid]
-        run.client._unconfirmed._held[paying[2].txid].since -= unconfirmed.KEPT
+        held = run.client._unconfirmed._mempool.get(paying[2].txid)
+        assert held is not None
+        held.since -= unconfirmed.KEPT
         last = await has_told(run, TransactionDropped, 3)
         assert (last.txid, last.reason) == (paying[2].txid, "expired")
         assert [held.txid for held in run.client.unconfirmed()] == [tx.txid]

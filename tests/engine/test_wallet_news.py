@@ -163,3 +163,43 @@ async def test_a_lost_transaction_can_be_contradicted_too(
         run.client._wallet_news.locked(relocked(before, lock, bytes(32)))
         await run.settled()
         assert [(event.txid, event.conflict) for event in told(run, TransactionConflicted)] == [(lock.txid, bytes(32))]
+
+
+async def test_what_was_forgotten_is_no_news_any_more(world: World, running: Start, autojump_clock: MockClock) -> None:
+    """A lock of what was found, or a rival of what was lost, is none of the wallet's if nothing of it is watched."""
+    before, after = ours(290), theirs()
+    gone = [lock for lock in instantlocks(before) if lock.txid not in set(after.instantlocks.txids)]
+    node = world.add(Offering(before, []), 1)
+    config = world.config(1, watch=before.watch)
+    async with running(config) as run:
+        await synced_with(run, before)
+        found = {tx.txid for tx in run.client.transactions()}
+        await node.switch(Offering(after, []))
+        await synced_with(run, after)
+        missing = {record.txid for record in run.client.lost_transactions() if record.returned is None}
+        (lost, *_) = [lock for lock in gone if lock.txid in missing]
+        (kept, *_) = [lock for lock in instantlocks(after) if lock.txid in found - missing]
+        await run.client.unwatch(config.watch)
+        run.client._lock_news._verified(kept)
+        run.client._lock_news._verified(lost)
+        run.client._wallet_news.locked(relocked(before, lost, bytes(32)))
+        await run.settled()
+        assert [*told(run, InstantLocked), *told(run, TransactionConflicted)] == []
+
+
+async def test_what_was_forgotten_does_not_return(world: World, running: Start, autojump_clock: MockClock) -> None:
+    """It is found as anything else is, by who watches it anew."""
+    before, after = ours(290), ours(305)
+    node, config = world.add(Offering(before, []), 1), world.config(1, watch=before.watch)
+    async with running(config) as run:
+        await synced_with(run, before)
+        await node.switch(Offering(theirs(), []))
+        await synced_with(run, theirs())
+        missing = {record.txid for record in run.client.lost_transactions() if record.returned is None}
+        assert missing
+        await run.client.unwatch(config.watch)
+        await run.client.watch(config.watch)
+        await node.switch(Offering(after, []))
+        await synced_with(run, after)
+        assert missing <= {tx.txid for tx in run.client.transactions()}
+        assert {event.txid for event in told(run, TransactionReturned)}.isdisjoint(missing)

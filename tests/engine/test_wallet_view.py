@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -14,6 +14,7 @@ from phasegate.engine.config import watch_script
 from phasegate.engine.errors import ConfigError
 from phasegate.p2p.simnet.recording import load_recording
 from phasegate.store import Balance
+from tests.paid_key_chains import account_text
 from tests.simulated_world import small_chain
 
 if TYPE_CHECKING:
@@ -119,6 +120,16 @@ async def test_what_is_no_item_is_refused_and_named(world: World, running: Start
             client.transactions(script=good)
         with pytest.raises(ConfigError, match=f"not watched: {good}"):
             await client.label({good: "x"})
+        chain_of_keys = f"pkh({account_text(0)}/0/*)"
+        unnamed: Any = {chain_of_keys: None}
+        for label in (client.label, client.watch):
+            with pytest.raises(ConfigError, match=r"is for a script, and a descriptor with a \* stands"):
+                await label({chain_of_keys: "x"})
+        with pytest.raises(ConfigError, match="label None is no line"):
+            await client.label(unnamed)
+        await client.watch([good])
+        await client.label({f"addr({good})": "by descriptor"})
+        assert client.labels() == {watch_script(good, chain.network): "by descriptor"}
 
 
 async def test_the_recorded_chain_is_seen_as_its_node_records_it(
