@@ -89,8 +89,10 @@ def remove_key_chains(rows: Session, change: RemoveKeyChains) -> None:
 
 
 def may_use(change: Change) -> bool:
-    """Whether a chain may have to be longer after `change`."""
-    return isinstance(change, AddKeyChains) or (isinstance(change, RecordBlock) and bool(change.findings.created))
+    """Whether a chain may have to be longer after `change`: most blocks that are recorded tell of nothing."""
+    if isinstance(change, RecordBlock):
+        return bool(change.findings.created or change.findings.transactions)
+    return isinstance(change, AddKeyChains)
 
 
 def extend(rows: Session, chain: ChainMarks) -> None:
