@@ -167,7 +167,7 @@ class _Download:
 
         def fresh() -> list[Change]:
             if self._work.writer.marks.filters < before:
-                return []
+                return []  # all are wanted again, from further down: this download is over
             matched = [] if match is None else still_fitting(self._work, match)
             return [*changes, *matched, *_prune(self._work, span.end)]
 
