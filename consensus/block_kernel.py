@@ -191,8 +191,17 @@ def put_numbers(table: Table, numbers: Table) -> None:
 
 
 @jit
+def _mentions(data: Bytes, at: int) -> bool:
+    """Whether the transaction at `at` is of a kind whose payload goes into filters [`special_txs`]."""
+    kind, version = data[at + 2], np.int64(data[at]) | np.int64(data[at + 1]) << 8
+    return data[at + 3] == 0 and version >= 3 and (1 <= kind <= 4 or kind == 8)
+
+
+@jit
 def next_touched(data: Bytes, starts: Starts, first: int, scripts: Table, coins: Table) -> int:
     """The first transaction from `first` on that pays to one of `scripts` or spends one of `coins`, or may.
+
+    Those that may mention something watched in their payloads are few, and all are among these.
 
     Args:
         data: a block that `walk` has accepted.
@@ -205,6 +214,8 @@ def next_touched(data: Bytes, starts: Starts, first: int, scripts: Table, coins:
         The position, or the number of transactions if there is none.
     """
     for position in range(first, len(starts) - 1):
+        if _mentions(data, int(starts[position])):
+            return position
         count, at = _size(data, int(starts[position]) + 4, MOST_INPUTS)
         for _ in range(count):
             number = outpoint_number(data, at)

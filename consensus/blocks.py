@@ -1,7 +1,9 @@
 """What a downloaded block says about watched scripts, once it is proven to be the block that was asked for.
 
 A light client asks for a block because its filter matched. Only outputs to watched scripts become coins, and only
-spends of known coins are seen, so blocks are scanned in ascending order of height.
+spends of known coins are seen, so blocks are scanned in ascending order of height. What a special transaction mentions
+in its payload (keys, a proTxHash, payout and credited scripts) is watched as scripts are, for the filter holds it, but
+makes no coin.
 
 Both doors take a block as objects, of which every transaction is looked at, or as bytes (`raw_blocks`), of which with a
 sieve only those are made into objects that may concern what is watched. What comes out is the same.
@@ -18,6 +20,7 @@ from phasegate.consensus.faults import Fault, PeerMisbehaved
 from phasegate.consensus.merkle import merkle_root
 from phasegate.consensus.primitives import Block, OutPoint, Transaction
 from phasegate.consensus.raw_blocks import RawBlock
+from phasegate.consensus.special_txs import mentioned
 
 if TYPE_CHECKING:
     from phasegate.consensus.sieve import Sieve
@@ -35,7 +38,7 @@ class Coin:
 
 @attrs.frozen
 class FoundTransaction:
-    """A transaction that pays to or spends from watched scripts.
+    """A transaction that pays to, spends from or mentions what is watched.
 
     Args:
         txid: 32 bytes, wire order.
@@ -44,6 +47,7 @@ class FoundTransaction:
         received: duffs paid to watched scripts.
         sent: duffs of the watched coins that it spends.
         inputs: everything that it spends; none for a coinbase.
+        mentions: those of `scripts` that its payload holds [`special_txs`], sorted.
     """
 
     txid: bytes
@@ -52,6 +56,7 @@ class FoundTransaction:
     received: int
     sent: int
     inputs: tuple[OutPoint, ...] = ()
+    mentions: tuple[bytes, ...] = ()
 
 
 @attrs.frozen
@@ -134,8 +139,9 @@ class _Scan:
             if out.script in self.scripts
         ]
         self.created.update({coin.outpoint: coin for coin in received})
-        if touched := {coin.script for coin in (*sent, *received)}:
-            values = _sum(received), _sum(sent), _inputs(tx)
+        mentions = mentioned(tx) & self.scripts
+        if touched := {coin.script for coin in (*sent, *received)} | mentions:
+            values = _sum(received), _sum(sent), _inputs(tx), tuple(sorted(mentions))
             self.transactions.append(FoundTransaction(tx.txid, position, tuple(sorted(touched)), *values))
         return [coin.outpoint for coin in received]
 

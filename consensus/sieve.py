@@ -1,4 +1,5 @@
-"""Which transactions of a block have to be looked into: those that may pay to a watched script or spend a known coin.
+"""Which transactions of a block have to be looked into: whatever may pay to a watched script, spend a known coin, or
+mention something watched in its payload.
 
 The sieve lets some through that do neither, for it compares 64-bit numbers, and it never forgets a coin, even a spent
 one. It never holds back one that does. So whoever looks into what it lets through, in order, and adds the coins that

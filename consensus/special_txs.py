@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from phasegate.consensus.codec import Reader
+from phasegate.consensus.faults import Malformed
 from phasegate.consensus.netinfo import take_netinfo
 from phasegate.consensus.primitives import MAX_EXTRA_PAYLOAD, Transaction, TxOut
 
@@ -24,6 +25,14 @@ def filter_data(tx: Transaction) -> Iterator[bytes]:
     read = _READERS.get(tx.type)
     if tx.version >= _SPECIAL_VERSION and read is not None:
         yield from read(Reader(tx.payload, f"payload of type {tx.type}"))
+
+
+def mentioned(tx: Transaction) -> frozenset[bytes]:
+    """What the payload of `tx` adds to the filter of its block; nothing if it does not parse, as one of a later version."""
+    try:
+        return frozenset(filter_data(tx)) - {b""}
+    except Malformed:
+        return frozenset()
 
 
 def _registration(r: Reader) -> Iterator[bytes]:

@@ -6,6 +6,8 @@ given away and those that change goes to, as in an account of BIP44: `pkh(KEY/0/
 
 An outpoint is watched by its script, for that is what filters hold: `TXID:N:SCRIPT`, the script as hex or an address.
 
+Of masternodes filters hold keys, proTxHashes and collaterals as well: `watch_elements` reads these.
+
 A chain is watched as far as its gap limit says: so many unused scripts above the highest used one, at least.
 `ITEM:gap=N` sets it.
 """
@@ -21,7 +23,7 @@ from phasegate.consensus.addresses import parse_watch_item
 from phasegate.consensus.bip32 import LENGTHS, ExtendedKey
 from phasegate.consensus.descriptors import Descriptor, parse_descriptors
 from phasegate.consensus.params import Network
-from phasegate.consensus.primitives import OutPoint
+from phasegate.consensus.watch_elements import parse_element, parse_outpoint
 
 GAP = 20
 """Unused scripts that are watched above the highest used one [BIP44]."""
@@ -41,7 +43,7 @@ class KeyChain:
 
 @attrs.frozen
 class Watch:
-    """What is asked to be watched: scriptPubKeys, and chains of them."""
+    """What is asked to be watched: scriptPubKeys and other elements of filters, and chains of scripts."""
 
     scripts: tuple[bytes, ...] = ()
     chains: tuple[KeyChain, ...] = ()
@@ -59,8 +61,9 @@ def parse_watch(text: str, network: Network) -> Watch:
     """What `text` asks to have watched.
 
     Args:
-        text: an address of `network`, script hex, an outpoint with its script, a descriptor or an extended public key;
-            the last two may be followed by `:gap=N` if they stand for many scripts.
+        text: an address of `network`, script hex, an outpoint with its script, `protx:HASH`, `mnkey:ADDRESS`,
+            `collateral:TXID:N`, a descriptor or an extended public key; the last two may be followed by `:gap=N` if
+            they stand for many scripts.
         network: whose addresses and keys are meant.
 
     Raises:
@@ -85,7 +88,7 @@ def _parse(item: str, gap: int, network: Network) -> Watch:
     if len(item) in LENGTHS and _EXTENDED_FORM.match(item):
         key = ExtendedKey.parse(item, network).text(mainnet=network.name == "mainnet")
         return _described(parse_descriptors(f"pkh({key}/<0;1>/*)", network), gap)
-    return Watch((parse_watch_item(item, network),))
+    return Watch((parse_element(item, network),))
 
 
 def _spent(txid: str, index: str, script: str | None, network: Network) -> Watch:
@@ -93,18 +96,6 @@ def _spent(txid: str, index: str, script: str | None, network: Network) -> Watch
         raise ValueError(f"outpoint {txid}:{index} is watched by its script: give {txid[:8]}...:{index}:SCRIPT")
     parse_outpoint(f"{txid}:{index}")
     return Watch((parse_watch_item(script, network),))
-
-
-def parse_outpoint(text: str) -> OutPoint:
-    """The output that `text`, `TXID:N`, names; txids are written in reversed hex.
-
-    Raises:
-        ValueError: it names none.
-    """
-    txid, _, index = text.partition(":")
-    if not re.fullmatch(r"[0-9a-fA-F]{64}", txid) or not re.fullmatch(r"[0-9]{1,10}", index) or int(index) >= 1 << 32:
-        raise ValueError(f"{text[:80]!r} is no outpoint, TXID:N")
-    return OutPoint(bytes.fromhex(txid)[::-1], int(index))
 
 
 def _described(descriptors: Iterable[Descriptor], gap: int) -> Watch:

@@ -9,8 +9,8 @@ from pathlib import Path
 import attrs
 import platformdirs
 
-from phasegate.consensus.addresses import parse_watch_item
 from phasegate.consensus.params import Network, UnfitSetting, UnknownActivation, UnknownNetwork, network
+from phasegate.consensus.watch_elements import parse_element
 from phasegate.consensus.watch_texts import KeyChain, Watch, parse_watch
 from phasegate.engine.errors import ConfigError
 from phasegate.engine.limits import Limits
@@ -136,8 +136,9 @@ class Config:
             connect_only: connect to these only, and search for no others.
             dns_seeds: names that are asked for nodes; None: the network's, empty: none.
             proxy: `HOST:PORT` of a SOCKS5 proxy, "" for none; the port may be left out (1080).
-            watch: addresses of the network, scripts in hex, output descriptors, or extended public keys; the latter two
-                with `:gap=N` behind them for another gap limit than 20.
+            watch: addresses of the network, scripts in hex, `protx:HASH`, `mnkey:ADDRESS`, `collateral:TXID:N`, output
+                descriptors, or extended public keys; the latter two with `:gap=N` behind them for another gap limit
+                than 20.
             activations: deployment name to height, for private networks.
             datadir: where the store is kept; None: the user's data directory.
             masternodes: whether to download masternode lists.
@@ -232,13 +233,13 @@ def peer_address(text: str, default_port: int, what: str = "peer") -> Address:
 
 
 def watch_script(text: str, chain: Network) -> bytes:
-    """The scriptPubKey that an address of `chain`, or script hex, stands for.
+    """The scriptPubKey or other filter element that an address of `chain`, script hex or a masternode's item stands for.
 
     Raises:
-        ConfigError: it is neither.
+        ConfigError: it is none of these.
     """
     try:
-        return parse_watch_item(text, chain)
+        return parse_element(text, chain)
     except ValueError as error:
         raise ConfigError(str(error)) from error
 

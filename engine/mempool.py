@@ -32,7 +32,7 @@ class UnconfirmedTransaction:
         txid: 32 bytes in wire order.
         time: when it was first seen, in seconds since 1970.
         raw: its whole serialisation.
-        changes: what it adds to or takes from each watched script, in duffs, by script.
+        changes: what it adds to or takes from each watched script, in duffs, by script; 0 for what it only mentions.
         received: duffs that it pays to watched scripts.
         sent: duffs of coins of watched scripts that it spends.
         instantlock: whether a verified InstantSend lock holds it.
@@ -59,15 +59,17 @@ class Effect:
     Args:
         pays: its outputs to watched scripts, by their place.
         spends: the coins of watched scripts that it spends.
+        mentions: what its payload holds that is watched.
     """
 
     pays: Mapping[int, TxOut]
     spends: Sequence[Coin]
+    mentions: Collection[bytes] = ()
 
     @property
     def changes(self) -> tuple[tuple[bytes, int], ...]:
         """What it adds to or takes from each script, in duffs, by script."""
-        changes = dict[bytes, int]()
+        changes = dict.fromkeys(self.mentions, 0)
         for out in self.pays.values():
             changes[out.script] = changes.get(out.script, 0) + out.value
         for coin in self.spends:

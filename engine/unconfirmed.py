@@ -1,6 +1,7 @@
 """Transactions in no block that concern the wallet, as peers show them while the client is synced.
 
-What a peer announces is fetched once, looked at, and kept only if it pays to a watched script or spends a known coin.
+What a peer announces is fetched once, looked at, and kept only if it pays to a watched script, spends a known coin or
+mentions something watched in its payload.
 Nothing of it is believed: a light client cannot check a signature against a coin that it does not have, so anybody can
 make up a payment. That is why none of it is stored, none counts in a confirmed balance, and all of it has a bound. What
 does prove something is a verified InstantSend lock, and that is told with it, whichever of the two came first.
@@ -21,6 +22,7 @@ import trio
 
 from phasegate.consensus.locks import InstantLock
 from phasegate.consensus.primitives import OutPoint, Transaction
+from phasegate.consensus.special_txs import mentioned
 from phasegate.consensus.transactions import RefusedTransaction, relayable
 from phasegate.engine.config import Config
 from phasegate.engine.errands import TRANSACTIONS
@@ -181,7 +183,8 @@ class Unconfirmed:
         watched = self._store.watched({out.script for out in tx.outputs})
         paid = {place: out for place, out in enumerate(tx.outputs) if out.script in watched}
         known = (*self._mempool.coins_at(spends), *self._store.coins_at(spends))
-        return Effect(paid, tuple({coin.outpoint: coin for coin in known}.values()))
+        mentions = self._store.watched(mentioned(tx))
+        return Effect(paid, tuple({coin.outpoint: coin for coin in known}.values()), mentions)
 
     def _value_again(self) -> None:
         """Look once more at those of which what they spend is known only now, or no longer watched."""

@@ -7,7 +7,8 @@ from contextlib import suppress
 from typing import Any
 
 from phasegate.consensus.params import Network
-from phasegate.consensus.watch_texts import Watch, parse_outpoint, parse_watch
+from phasegate.consensus.watch_elements import parse_outpoint
+from phasegate.consensus.watch_texts import Watch, parse_watch
 from phasegate.engine.broadcasts import Broadcasts
 from phasegate.engine.config import Config
 from phasegate.engine.errors import ConfigError

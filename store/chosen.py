@@ -27,7 +27,8 @@ class Chosen:
     def scripts(self) -> str:
         made = self._where(f"SELECT t.row_id, c.script {_COINS_OF} c.txid = t.txid")
         spent = self._where(f"SELECT t.row_id, c.script {_COINS_OF} c.spent_by = t.txid")
-        return f"{made} UNION {spent}"
+        named = self._where("SELECT t.row_id, m.script FROM transactions AS t CROSS JOIN mentions AS m ON m.txid = t.txid")
+        return f"{made} UNION {spent} UNION {named}"
 
     @property
     def received(self) -> str:
@@ -55,4 +56,5 @@ class Chosen:
 AFTER, AT, ABOVE = Chosen("t.row_id > ?1"), Chosen("t.height = ?1"), Chosen("t.height > ?1")
 BETWEEN = Chosen("t.row_id > ?1 AND t.row_id <= ?2")
 OF_SCRIPT = Chosen("""t.row_id > ?1 AND t.row_id <= ?2 AND t.txid IN (SELECT txid FROM coins WHERE script = ?3
-    UNION SELECT spent_by FROM coins WHERE script = ?3 AND spent_by IS NOT NULL)""")
+    UNION SELECT spent_by FROM coins WHERE script = ?3 AND spent_by IS NOT NULL
+    UNION SELECT txid FROM mentions WHERE script = ?3)""")

@@ -49,6 +49,8 @@ def _wallet(update: Update, rows: Session) -> None:
         _fields(update, title.encode(), rows.run(sql))
     if chains := rows.run("SELECT descriptor, gap, derived FROM key_chains ORDER BY descriptor"):
         _fields(update, b"key chains", chains)
+    if mentions := rows.run("SELECT txid, script FROM mentions ORDER BY txid, script"):
+        _fields(update, b"mentions", mentions)
     found = wallet.transactions(rows)
     _fields(update, b"found", [(tx.txid, tx.height, tx.position, tx.received, tx.sent, *tx.scripts) for tx in found])
 

@@ -104,7 +104,7 @@ def extend(rows: Session, chain: ChainMarks) -> None:
 
 def _is_used(rows: Session, stored: StoredKeyChain) -> bool:
     """Whether one of the scripts that have to be unused is not."""
-    return any(rows.run("SELECT 1 FROM coins WHERE script = ? LIMIT 1", (script,)) for script in _newest(stored))
+    return any(rows.run(_USED, (script,)) for script in _newest(stored))
 
 
 def _newest(stored: StoredKeyChain) -> list[bytes]:
@@ -158,4 +158,5 @@ def _scripts(descriptor: str, index: int) -> tuple[bytes, ...]:
 
 _CHAINS = "SELECT descriptor, gap, derived FROM key_chains WHERE gap > 0 ORDER BY descriptor"
 _CHAIN = "SELECT descriptor, gap, derived FROM key_chains WHERE descriptor = ?"
+_USED = "SELECT 1 FROM coins WHERE script = ?1 UNION ALL SELECT 1 FROM mentions WHERE script = ?1 LIMIT 1"
 _PUT = "INSERT INTO key_chains VALUES(?, ?, 0) ON CONFLICT DO UPDATE SET gap = excluded.gap"

@@ -5,7 +5,9 @@ is found afterwards as before. A masternode list of schema 1 holds its active qu
 set, not judged yet; one that cannot be read goes and is downloaded again. The inputs of found transactions are known as
 far as they spent watched coins. Schema 2 remembered nothing of peers; what it had is as it is now. Schema 3 had no
 seals: what it holds is sealed as it is found. Schema 4 had no chains of keys; all that it watches is there for itself.
-Nor did it keep a record of what a reorganisation took away.
+Nor did it keep a record of what a reorganisation took away. Up to schema 5 nothing was kept of what payloads mention
+(keys and payout scripts of masternodes, credited scripts), although filters hold it and so had the blocks fetched: all
+matched blocks are fetched and searched once more, and what they tell is merged with what is known.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from phasegate.store.database import Session
 from phasegate.store.marks import ChainMarks
 from phasegate.store.schema import TABLES, VERSION
 
+_MENTIONS = 6
+"""The first schema that has mentions."""
 _RENEWED = ("marks", "masternodes")
 _COPIED = (
     "INSERT INTO marks SELECT *, base, base - 1 FROM marks_1",
@@ -33,6 +37,15 @@ def migrate(rows: Session, version: int) -> None:
     elif version < VERSION:
         _add_missing_tables(rows)
     rows.run(f"PRAGMA user_version={VERSION}")
+
+
+def search_again(rows: Session, version: int) -> None:
+    """Have the matched blocks of a file that had schema `version` searched for what was not looked for then.
+
+    To be called when changes are kept in the seals, as part of the same transaction.
+    """
+    if version < _MENTIONS:
+        rows.run("UPDATE matches SET recorded = 0")
 
 
 def _from_schema_1(rows: Session) -> None:

@@ -99,6 +99,7 @@ def _record_new(rows: Session, blocks: Sequence[BlockFindings]) -> None:
     found = [(tx, findings.height) for findings in blocks for tx in findings.transactions]
     spent = {point: (txid, findings.height) for findings in blocks for point, txid in findings.spent}
     made = _watched_of(rows, [coin for findings in blocks for coin in findings.created])
+    mentions = _mentions_of(rows, [tx for tx, _ in found])
     new = [(*_row(coin), *spent.pop(coin.outpoint, _UNSPENT)) for coin in made]
     before = _each(rows, _COINS_AT, [(point.txid, point.index) for point in spent])
     after = [(*coin[:5], *spent[OutPoint(*coin[:2])]) for coin in before]
@@ -107,9 +108,11 @@ def _record_new(rows: Session, blocks: Sequence[BlockFindings]) -> None:
         sums.added("coins", new)
         sums.changed("coins", before, after)
         _put_transactions(rows, sums, found)
+        _each(rows, "INSERT OR IGNORE INTO mentions VALUES {rows}", mentions)
+        sums.added("mentions", mentions)
         _mark_recorded(rows, sums, [findings.height for findings in blocks])
-    concerned = {coin[0] for coin in new} | {coin[5] for coin in new + after}
-    _forget_coinless_of(rows, ({tx.txid for tx, _ in found} | {coin[5] for coin in before}) - concerned - {None})
+    concerned = {coin[0] for coin in new} | {coin[5] for coin in new + after} | {txid for txid, _ in mentions}
+    _forget_unconcerned_of(rows, ({tx.txid for tx, _ in found} | {coin[5] for coin in before}) - concerned - {None})
 
 
 def _put_transactions(rows: Session, sums: seals.Sums, found: Sequence[tuple[FoundTransaction, int]]) -> None:
@@ -174,9 +177,10 @@ def record_block(rows: Session, chain: ChainMarks, change: RecordBlock) -> None:
     before = {tx.txid: tx for tx in transactions(rows, at=height)}
     touched = {tx.txid for tx in findings.transactions} | before.keys() | _spenders(rows, findings)
     touched -= _record_coins(rows, findings)
+    rows.many("INSERT OR IGNORE INTO mentions VALUES(?, ?)", _mentions_of(rows, findings.transactions))
     rows.many(_PUT_TRANSACTION, ((tx.txid, height, tx.position) for tx in findings.transactions))
     rows.many(_PUT_INPUT, ((tx.txid, spent.txid, spent.index) for tx in findings.transactions for spent in tx.inputs))
-    _forget_coinless_of(rows, touched)
+    _forget_unconcerned_of(rows, touched)
     for tx in transactions(rows, at=height) if before else ():
         if before.get(tx.txid, tx) != tx:
             _renew(rows, tx)
@@ -198,18 +202,28 @@ def _record_coins(rows: Session, findings: BlockFindings) -> set[bytes]:
 
 def _watched_of(rows: Session, coins: Collection[Coin]) -> list[Coin]:
     """Those of `coins` whose scripts are still watched."""
-    unwatched = {script for (script,) in _each(rows, _UNWATCHED, [(script,) for script in {c.script for c in coins}])}
+    unwatched = _unwatched_of(rows, {coin.script for coin in coins})
     return [coin for coin in coins if coin.script not in unwatched]
+
+
+def _mentions_of(rows: Session, found: Collection[FoundTransaction]) -> list[tuple[bytes, bytes]]:
+    """What `found` mention of that which is still watched, as (txid, script)."""
+    unwatched = _unwatched_of(rows, {script for tx in found for script in tx.mentions})
+    return [(tx.txid, script) for tx in found for script in tx.mentions if script not in unwatched]
+
+
+def _unwatched_of(rows: Session, scripts: Iterable[bytes]) -> set[bytes]:
+    return {script for (script,) in _each(rows, _UNWATCHED, [(script,) for script in scripts])}
 
 
 def _row(coin: Coin) -> tuple[Value, ...]:
     return coin.outpoint.txid, coin.outpoint.index, coin.value, coin.script, coin.height
 
 
-def _forget_coinless_of(rows: Session, txids: Iterable[bytes]) -> None:
-    """Forget those of these transactions that made and spent no coin, and their inputs."""
+def _forget_unconcerned_of(rows: Session, txids: Iterable[bytes]) -> None:
+    """Forget those of these transactions that made and spent no coin and mention nothing, and their inputs."""
     for txid in txids:
-        rows.run(_FORGET_IF_COINLESS, (txid,))
+        rows.run(_FORGET_IF_UNCONCERNED, (txid,))
         rows.run(_FORGET_ITS_INPUTS, (txid,))
 
 
@@ -224,7 +238,8 @@ _SPEND = "UPDATE coins SET spent_by = ?, spent_height = ? WHERE txid = ? AND pos
 _PUT_TRANSACTION = "INSERT OR IGNORE INTO transactions(txid, height, position) VALUES(?, ?, ?)"
 _PUT_INPUT = "INSERT OR IGNORE INTO transaction_inputs VALUES(?, ?, ?)"
 _RECORDED = "UPDATE matches SET recorded = 1 WHERE height = ?"
-_FORGET_IF_COINLESS = """DELETE FROM transactions WHERE txid = ?1
-    AND NOT EXISTS (SELECT 1 FROM coins WHERE txid = ?1) AND NOT EXISTS (SELECT 1 FROM coins WHERE spent_by = ?1)"""
+_FORGET_IF_UNCONCERNED = """DELETE FROM transactions WHERE txid = ?1
+    AND NOT EXISTS (SELECT 1 FROM coins WHERE txid = ?1) AND NOT EXISTS (SELECT 1 FROM coins WHERE spent_by = ?1)
+    AND NOT EXISTS (SELECT 1 FROM mentions WHERE txid = ?1)"""
 _FORGET_ITS_INPUTS = """DELETE FROM transaction_inputs
     WHERE spender = ?1 AND NOT EXISTS (SELECT 1 FROM transactions WHERE txid = ?1)"""

@@ -1,9 +1,10 @@
-"""The tables of schema 5, and whether a file has them.
+"""The tables of schema 6, and whether a file has them.
 
 `tail` and `segments` are the two tiers of the four chain series (see `segments.py`). `marks` has one row: how far the
 chain reaches. `matches` are the blocks whose filters matched, `recorded` once their bodies have been searched. A coin
 is an output to a watched script; what a transaction received, sent and concerned follows from the coins it made and
-spent, so that the two can never disagree; its inputs are kept to see when an InstantSend lock contradicts it.
+spent, so that the two can never disagree, and from its `mentions`, the watched elements in its payload; its inputs are
+kept to see when an InstantSend lock contradicts it.
 `lost_transactions` is a record of those that a reorganisation took out of the chain.
 `masternodes` with `anchor` set are states on which quorums are computed. `meta` is the file's identity, and `seals` say
 what the tables without checksums hold (see `seals.py`). The tables from
@@ -19,7 +20,7 @@ from phasegate.store.database import Session
 from phasegate.store.errors import StoreMismatch
 
 APPLICATION_ID = 0x70686761  # "phga"
-VERSION = 5
+VERSION = 6
 
 TABLES = (
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID",
@@ -74,6 +75,9 @@ TABLES = (
     """CREATE TABLE transaction_inputs(spender BLOB NOT NULL, txid BLOB NOT NULL, position INTEGER NOT NULL,
         PRIMARY KEY(spender, txid, position)) STRICT, WITHOUT ROWID""",
     "CREATE INDEX transaction_inputs_spent ON transaction_inputs(txid, position)",
+    """CREATE TABLE mentions(txid BLOB NOT NULL, script BLOB NOT NULL, PRIMARY KEY(txid, script))
+        STRICT, WITHOUT ROWID""",
+    "CREATE INDEX mentions_script ON mentions(script)",
     """CREATE TABLE lost_transactions(row_id INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL, txid BLOB NOT NULL,
         height INTEGER NOT NULL, block_hash BLOB NOT NULL, details BLOB NOT NULL, crc INTEGER NOT NULL) STRICT""",
     """CREATE TABLE journal(row_id INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL, source TEXT NOT NULL,

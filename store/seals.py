@@ -63,6 +63,7 @@ _FOUND = (
     _Seal("coins", "coins", "coins", ("txid", "position", "value", "script", "height", "spent_by", "spent_height")),
     _Seal("transactions", "found transactions", "transactions", ("row_id", "txid", "height", "position")),
     _Seal("inputs", "inputs of found transactions", "transaction_inputs", ("spender", "txid", "position")),
+    _Seal("mentions", "mentions in found transactions", "mentions", ("txid", "script")),
 )
 _ALL = (*_IDENTITY, *_ASKED, *_FOUND)
 TABLES = tuple(sorted({seal.table for seal in (*_ASKED, *_FOUND)}))

@@ -50,7 +50,7 @@ from phasegate.store.identity import Anchor, create, refuse_mismatch
 from phasegate.store.index import HashIndex
 from phasegate.store.lock import Lock
 from phasegate.store.marks import ChainMarks, Watermarks
-from phasegate.store.migrate import migrate
+from phasegate.store.migrate import migrate, search_again
 from phasegate.store.reading import Reading
 from phasegate.store.receipt import watermarks
 from phasegate.store.schema import VERSION, found_version
@@ -292,6 +292,7 @@ def _prepare(database: Database, network: Network, anchor: Anchor | None, birthd
         seals.refuse_broken_identity(rows)
         refuse_mismatch(rows, database.path, network, anchor, birthday)
         seals.keep(rows)
+        search_again(rows, version or VERSION)
 
 
 def _create(rows: Session, network: Network, anchor: Anchor, birthday: int) -> None:

@@ -1,7 +1,7 @@
 """What is watched and what was found: items, matched blocks, coins and transactions.
 
-Only facts are stored: which output made a coin, which transaction spent it, at what heights. Amounts and scripts of a
-transaction, and balances, are sums over coins. So a block may be searched again, by a walk that was killed or for a
+Only facts are stored: which output made a coin, which transaction spent it, at what heights, and which one mentions
+something watched in its payload. Amounts and scripts of a transaction, and balances, follow from these. So a block may be searched again, by a walk that was killed or for a
 newly watched script, and what it tells is merged: nothing is counted twice and no known spend is forgotten, even when
 the second search no longer saw the spent coin. Only coins of watched scripts are kept.
 """
@@ -24,7 +24,7 @@ from phasegate.store.watch_changes import AddWatch, LabelWatch, RemoveWatch
 
 @attrs.frozen
 class WatchItem:
-    """A watched script, its label, and the height up to which it has been matched against the filters."""
+    """A watched script or other element of filters, its label, and the height up to which it has been matched."""
 
     script: bytes
     label: str
@@ -34,6 +34,8 @@ class WatchItem:
 @attrs.frozen
 class StoredTransaction:
     """A transaction that concerns watched scripts (sorted); amounts in duffs; a higher `row_id` was stored later.
+
+    Among the scripts are those that it mentions in its payload, where a masternode's keys and proTxHash stand as well.
 
     `instantlock` is True when a verified InstantSend lock of it is known, False when one of another transaction spends
     an input of it, None when neither is.
@@ -65,26 +67,30 @@ def remove_watch(rows: Session, change: RemoveWatch) -> None:
     scripts = [(script,) for script in change.scripts]
     rows.many("DELETE FROM watch WHERE script = ?", scripts)
     rows.many("DELETE FROM coins WHERE script = ?", scripts)
-    _forget_coinless(rows)
+    rows.many("DELETE FROM mentions WHERE script = ?", scripts)
+    _forget_unconcerned(rows)
     rows.run("DELETE FROM matches WHERE NOT EXISTS (SELECT 1 FROM watch)")
 
 
-def _forget_coinless(rows: Session) -> None:
-    """Forget the transactions that made and spent no coin, and the inputs of those that are forgotten."""
-    rows.run(_FORGET_COINLESS)
+def _forget_unconcerned(rows: Session) -> None:
+    """Forget the transactions that made and spent no coin and mention nothing, and the inputs of those."""
+    rows.run(_FORGET_UNCONCERNED)
     rows.run(_FORGET_INPUTS)
 
 
 _FORGET_INPUTS = """DELETE FROM transaction_inputs AS i
     WHERE NOT EXISTS (SELECT 1 FROM transactions WHERE txid = i.spender)"""
-_FORGET_COINLESS = """DELETE FROM transactions AS t
+_FORGET_MENTIONS = """DELETE FROM mentions AS m
+    WHERE NOT EXISTS (SELECT 1 FROM transactions WHERE txid = m.txid)"""
+_FORGET_UNCONCERNED = """DELETE FROM transactions AS t
     WHERE NOT EXISTS (SELECT 1 FROM coins WHERE txid = t.txid)
-    AND NOT EXISTS (SELECT 1 FROM coins WHERE spent_by = t.txid)"""
+    AND NOT EXISTS (SELECT 1 FROM coins WHERE spent_by = t.txid)
+    AND NOT EXISTS (SELECT 1 FROM mentions WHERE txid = t.txid)"""
 
 
 def start_again(rows: Session, chain: ChainMarks) -> None:
     """Forget everything that was found: all that is watched is to be matched from the first filter on."""
-    for table in ("matches", "coins", "transactions", "transaction_inputs"):
+    for table in ("matches", "coins", "transactions", "transaction_inputs", "mentions"):
         rows.run(f"DELETE FROM {table}")  # noqa: S608 - a name of ours
     rows.run("UPDATE watch SET matched_to = ?", (birthday(rows, chain) - 1,))
 
@@ -141,6 +147,7 @@ def roll_back(rows: Session, chain: ChainMarks, to: int) -> None:
     rows.run("DELETE FROM matches WHERE height > ?", (to,))
     rows.run("DELETE FROM transactions WHERE height > ?", (to,))
     rows.run(_FORGET_INPUTS)
+    rows.run(_FORGET_MENTIONS)
 
 
 def watch_items(rows: Session) -> list[WatchItem]:

@@ -15,6 +15,7 @@ import attrs
 
 from phasegate.consensus.codec import var_bytes
 from phasegate.consensus.primitives import OutPoint, Transaction, TxIn, TxOut
+from phasegate.consensus.special_txs import mentioned
 from phasegate.consensus.spent_scripts import hash160
 
 DASH = 100_000_000
@@ -64,7 +65,7 @@ class Economy:
     Attributes:
         rng: the only source of chance; the fork of a chain reseeds it.
         watched: the scripts that a client is told to watch.
-        touching: txids (wire order) that pay to or spend from a watched script, in chain order.
+        touching: txids (wire order) that pay to, spend from or mention a watched script, in chain order.
         heights: the heights of the blocks that hold them.
         credit_pool: duffs locked for Platform.
         purse: the unspent coins of watched scripts.
@@ -190,7 +191,7 @@ class Economy:
                 held = spending.held(index)
                 self.purse[held.outpoint] = held
                 touched = True
-        return touched
+        return touched or not self._watched_set.isdisjoint(mentioned(spending.tx))
 
     def keep_stranger(self, held: Held) -> None:
         """Let a coin circulate among strangers; the oldest falls out of sight when there are too many."""

@@ -23,6 +23,7 @@ from phasegate.consensus.masternodes import MasternodeEntry, MasternodeListDiff,
 from phasegate.consensus.params import Network, QuorumType, network
 from phasegate.consensus.primitives import COINBASE, Block, CoinbasePayload, OutPoint, Transaction, header_at
 from phasegate.consensus.quorums import QuorumCommitment, QuorumSnapshot
+from phasegate.consensus.special_txs import mentioned
 from phasegate.p2p.messages import CFilter, GetQrInfo, InvType, KnownMessage, MnListDiff, QrInfo
 from phasegate.p2p.simnet import CannotServe
 from phasegate.p2p.simnet.chain import Announced, Expected, StoredBlocks
@@ -195,7 +196,7 @@ def _settle(tx: Transaction, balances: dict[bytes, int], coins: dict[OutPoint, t
             balances[output.script] += output.value
             coins[OutPoint(tx.txid, index)] = output.script, output.value
             touched = True
-    return touched
+    return touched or not mentioned(tx).isdisjoint(balances)
 
 
 def _parsed(kind: type[M], payload: bytes, version: int = PROTOCOL) -> M:

@@ -7,7 +7,8 @@ import pytest
 from phasegate.consensus.addresses import address_of
 from phasegate.consensus.params import MAINNET, SIMNET
 from phasegate.consensus.primitives import OutPoint
-from phasegate.consensus.watch_texts import GAP, KeyChain, Watch, parse_outpoint, parse_watch
+from phasegate.consensus.watch_elements import parse_outpoint
+from phasegate.consensus.watch_texts import GAP, KeyChain, Watch, parse_watch
 from tests.paid_key_chains import MASTER, account_text, descriptor, script
 
 XPUB, TXID = account_text(0), "ab" + "01" * 31

@@ -103,7 +103,15 @@ SINCE_3 = """
 CREATE TABLE seals(name TEXT PRIMARY KEY, rows INTEGER NOT NULL, sum INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 """
 
+SINCE_4 = """
+CREATE TABLE key_chains(descriptor TEXT PRIMARY KEY, gap INTEGER NOT NULL, derived INTEGER NOT NULL)
+    STRICT, WITHOUT ROWID;
+CREATE TABLE lost_transactions(row_id INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL, txid BLOB NOT NULL,
+    height INTEGER NOT NULL, block_hash BLOB NOT NULL, details BLOB NOT NULL, crc INTEGER NOT NULL) STRICT;
+"""
+
 SCHEMAS = {1: SCHEMA_1, 2: SCHEMA_2, 3: SCHEMA_2 + SINCE_2, 4: SCHEMA_2 + SINCE_2 + SINCE_3}
+SCHEMAS[5] = SCHEMAS[4] + SINCE_4
 _SINCE_1 = {
     "masternodes": "SELECT height, block_hash, crc, state FROM present.masternodes",
     "marks": """SELECT id, base, previous_filter_header, sequence, tip, tip_hash, work, filter_headers, filter_header,

@@ -110,7 +110,10 @@ def _whole_findings(model: Model, height: int) -> BlockFindings:
     places = sorted((position, txid) for txid, (at, position) in model.positions.items() if at == height)
     return BlockFindings(
         height,
-        tuple(FoundTransaction(txid, position, (), 0, 0) for position, txid in places),
+        tuple(
+            FoundTransaction(txid, position, (), 0, 0, (), tuple(sorted(model.mentions.get(txid, ()))))
+            for position, txid in places
+        ),
         tuple(coin for coin in model.coins.values() if coin.height == height),
         tuple((point, txid) for point, (txid, at) in model.spends.items() if at == height),
     )

@@ -128,6 +128,7 @@ class Model:
     spends: dict[OutPoint, tuple[bytes, int]] = attrs.field(factory=dict)
     positions: dict[bytes, tuple[int, int]] = attrs.field(factory=dict)
     inputs: dict[bytes, set[OutPoint]] = attrs.field(factory=dict)
+    mentions: dict[bytes, set[bytes]] = attrs.field(factory=dict)
     remembered: Remembered = attrs.field(factory=Remembered)
 
     @property
@@ -209,7 +210,7 @@ class Model:
         for txid, (height, position) in self.positions.items():
             made = [coin for point, coin in self.coins.items() if point.txid == txid]
             used = [self.coins[point] for point, (spender, _) in self.spends.items() if spender == txid]
-            scripts = tuple(sorted({coin.script for coin in (*made, *used)}))
+            scripts = tuple(sorted({coin.script for coin in (*made, *used)} | self.mentions.get(txid, set())))
             if scripts:
                 views[txid] = (height, position, scripts, sum(m.value for m in made), sum(u.value for u in used))
         return views
@@ -324,6 +325,7 @@ class Model:
         for tx in findings.transactions:
             self.positions.setdefault(tx.txid, (height, tx.position))
             self.inputs.setdefault(tx.txid, set()).update(tx.inputs)
+            self.mentions.setdefault(tx.txid, set()).update(self.watch.keys() & tx.mentions)
         self._drop_coinless()
         if height in self.matches:
             self.matches[height] = True
@@ -332,6 +334,7 @@ class Model:
         self.watch = {script: reached for script, reached in self.watch.items() if script not in scripts}
         self.coins = {point: coin for point, coin in self.coins.items() if coin.script not in scripts}
         self.spends = {point: spend for point, spend in self.spends.items() if point in self.coins}
+        self.mentions = {txid: named - scripts for txid, named in self.mentions.items()}
         self._drop_coinless()
         if not self.watch:
             self.matches = {}
@@ -343,3 +346,4 @@ class Model:
 
     def _drop_inputs(self) -> None:
         self.inputs = {txid: spent for txid, spent in self.inputs.items() if txid in self.positions}
+        self.mentions = {txid: named for txid, named in self.mentions.items() if txid in self.positions}

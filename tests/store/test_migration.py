@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import apsw
+import attrs
 import pytest
 
 from phasegate.consensus.blocks import BlockFindings, Coin, FoundTransaction
@@ -26,6 +27,7 @@ from phasegate.store import (
     RecordChainLock,
     RecordInstantLock,
     RecordRefusedBranch,
+    SearchBlocks,
     SetAnchors,
     SetMasternodes,
     SetPeerKey,
@@ -88,6 +90,13 @@ def old(tmp_path: Path, present: Path, version: int) -> Path:
     return tmp_path / "old"
 
 
+def to_compare(directory: Path) -> Store:
+    """The store in `directory` as a migrated one is: what it matched is to be searched for what mentions something."""
+    store = Store.open(directory, SIMNET)
+    store.commit([SearchBlocks(tuple(store.matched_heights()))])
+    return store
+
+
 def execute(directory: Path, sql: str) -> list[tuple[object, ...]]:
     connection = apsw.Connection(str(directory / "simnet.sqlite"))
     found = connection.execute(sql).fetchall()
@@ -96,7 +105,8 @@ def execute(directory: Path, sql: str) -> list[tuple[object, ...]]:
 
 
 def test_what_was_stored_is_there_after_the_migration_and_after_the_next_open(old: Path, present: Path) -> None:
-    wanted = Store.open(present, SIMNET)
+    wanted = to_compare(present)
+    assert wanted.pending(9) == [7, 9, 11]
     for _ in range(2):
         store = Store.open(old, SIMNET)
         assert store.check() == ()
@@ -138,7 +148,7 @@ def test_a_store_of_schema_2_keeps_what_schema_1_did_not_know(tmp_path: Path, pr
     store.commit([SetMasternodes(1990, trunk.hash_at(1990), b"anchor", anchor=True)])
     store.close()
     written_by_schema(2, tmp_path / "old", present)
-    wanted, store = (Store.open(place, SIMNET) for place in (present, tmp_path / "old"))
+    wanted, store = to_compare(present), Store.open(tmp_path / "old", SIMNET)
     assert (store.marks, store.digest(), store.check()) == (wanted.marks, wanted.digest(), ())
     assert (store.marks.quorums_unjudged, store.marks.disputed, store.marks.corroborated) == (1, 2350, 5)
     assert (store.instantlock(b"\3" * 32), store.chainlocks(-1)) == (
@@ -149,6 +159,21 @@ def test_a_store_of_schema_2_keeps_what_schema_1_did_not_know(tmp_path: Path, pr
     assert (store.refused_branches(), store.masternode_state(1990)) == (wanted.refused_branches(), b"anchor")
     for each in (wanted, store):
         each.close()
+
+
+def test_what_earlier_releases_did_not_look_for_is_found_when_the_blocks_are_searched_again(old: Path) -> None:
+    """And what they did find is as it was."""
+    store = Store.open(old, SIMNET)
+    before = {tx.txid: attrs.evolve(tx, row_id=0) for tx in store.transactions()}
+    named = FoundTransaction(b"\5" * 32, 4, (OURS,), 0, 0, (), (OURS,))
+    store.commit([RecordBlock(height, BlockFindings(height, (named,) * (height == 11))) for height in (7, 9, 11)])
+    found = {tx.txid: attrs.evolve(tx, row_id=0) for tx in store.transactions()}
+    assert found.pop(named.txid).scripts == (OURS,)
+    assert (found, store.marks.pending_blocks, store.check()) == (before, 0, ())
+    store.close()
+    store = Store.open(old, SIMNET)
+    assert (store.marks.pending_blocks, len(store.transactions())) == (0, 3)
+    store.close()
 
 
 def test_a_migrated_store_remembers_nothing_of_peers_and_can(old: Path) -> None:
@@ -197,7 +222,7 @@ def test_a_refused_store_is_not_migrated(old: Path, version: int) -> None:
 def test_a_migration_that_meets_a_failing_disk_leaves_the_old_store(
     old: Path, version: int, present: Path, disk: Disk
 ) -> None:
-    wanted = Store.open(present, SIMNET)
+    wanted = to_compare(present)
     for fail_at in (*range(1, 30, 4), *range(30, 3000, 97)):
         place = old.with_name(str(fail_at))
         shutil.copytree(old, place)

@@ -96,8 +96,16 @@ def findings(model: Model, height: int, outputs: Sequence[int], inputs: int) -> 
     created = tuple(Coin(p, 100 + p.index, SCRIPTS[(height + p.index) % 4], height) for p in points)
     unspent = [p for p, coin in model.coins.items() if p not in model.spends and coin.height < height]
     spent = tuple((point, txids[i % 3]) for i, point in enumerate(unspent[:inputs]))
-    transactions = tuple(FoundTransaction(txid, i, (), 0, 0, (foreign(txid),)) for i, txid in enumerate(txids))
+    transactions = tuple(
+        FoundTransaction(txid, i, (), 0, 0, (foreign(txid),), mentioned(txid) if i in outputs else ())
+        for i, txid in enumerate(txids)
+    )
     return BlockFindings(height, transactions, created, spent)
+
+
+def mentioned(txid: bytes) -> tuple[bytes, ...]:
+    """What the payload of a transaction holds of the scripts; of most nothing."""
+    return tuple([script for i, script in enumerate(SCRIPTS) if txid[i] < 60])
 
 
 def foreign(txid: bytes) -> OutPoint:

@@ -22,9 +22,10 @@ HEIGHTS = 8
 SCRIPTS = (b"\x51", b"\x52", b"\x53")
 WATCHED = SCRIPTS[:2]
 TXIDS = tuple([bytes((n,)) * 32 for n in range(1, 7)])
-TABLES = ("coins", "transactions", "transaction_inputs", "matches", "seals", "sqlite_sequence")
+TABLES = ("coins", "transactions", "transaction_inputs", "mentions", "matches", "seals", "sqlite_sequence")
 
 Points = st.builds(OutPoint, st.sampled_from(TXIDS), st.integers(0, 1))
+Mentions = st.lists(st.sampled_from(SCRIPTS), max_size=2, unique=True).map(tuple)
 Few = st.lists(st.integers(0, 5), max_size=2)
 
 
@@ -33,7 +34,7 @@ def _findings(draw: st.DrawFn, heights: st.SearchStrategy[int]) -> RecordBlock:
     """Anything, however odd: coins of transactions that are not told, spends by others, the same thing twice."""
     height, txids = draw(heights), draw(st.lists(st.sampled_from(TXIDS), max_size=3))
     inputs = [tuple(draw(st.lists(Points, max_size=2))) for _ in txids]
-    txs = [FoundTransaction(txid, at, (), 0, 0, inputs[at]) for at, txid in enumerate(txids)]
+    txs = [FoundTransaction(txid, at, (), 0, 0, inputs[at], draw(Mentions)) for at, txid in enumerate(txids)]
     makers = st.sampled_from(txids or TXIDS) if draw(st.integers(0, 9)) else st.sampled_from(TXIDS)
     points = draw(st.lists(st.builds(OutPoint, makers, st.integers(0, 1)), max_size=3))
     created = [Coin(point, draw(st.integers(1, 9)), draw(st.sampled_from(SCRIPTS)), height) for point in points]
@@ -49,7 +50,7 @@ def _usual(draw: st.DrawFn) -> list[RecordBlock]:
     for height, txid in enumerate(draw(st.permutations(TXIDS)), 1):
         spent = [unspent.pop(at % len(unspent)) for at in draw(Few) if unspent]
         coins = [Coin(OutPoint(txid, i), i + 1, draw(st.sampled_from(SCRIPTS)), height) for i in range(len(draw(Few)))]
-        tx = FoundTransaction(txid, 1, (), 0, 0, tuple(spent))
+        tx = FoundTransaction(txid, 1, (), 0, 0, tuple(spent), draw(Mentions))
         blocks.append(
             RecordBlock(height, BlockFindings(height, (tx,), tuple(coins), tuple([(point, txid) for point in spent])))
         )

@@ -55,6 +55,7 @@ FOUND = {
         "inputs of found transactions",
         {"spender": "x'07'", "txid": "x'07'", "position": "9"},
     ),
+    "mentions": ("mentions in found transactions", {"txid": "x'07'", "script": f"x'{OURS.hex()}'"}),
 }
 """Each table of what was found, its name for the user, and another value for each of its columns."""
 ONE = {
@@ -63,6 +64,7 @@ ONE = {
     "coins": "spent_by IS NOT NULL",
     "transactions": "height = 9",
     "transaction_inputs": f"spender = x'{SPENDER.hex()}'",
+    "mentions": f"txid = x'{SPENDER.hex()}'",
 }
 """One row of each."""
 
@@ -88,7 +90,7 @@ LOSSES = [pytest.param(table, lost(table), id=f"lost in {table}") for table in F
 def searched(chain: FakeChain) -> list[Change]:
     """Filters matched to 50, a coin made in block 7 and spent in block 9, block 11 to be searched yet."""
     received = FoundTransaction(COIN.txid, 1, (OURS,), 50, 0)
-    sent = FoundTransaction(SPENDER, 2, (OURS,), 0, 50, (COIN,))
+    sent = FoundTransaction(SPENDER, 2, (OURS, OTHER), 0, 50, (COIN,), (OTHER,))
     rest = Coin(OutPoint(SPENDER, 1), 20, OTHER, 9)
     return [
         MarkMatched((OTHER, OURS), 0, 50, (7, 9, 11)),
