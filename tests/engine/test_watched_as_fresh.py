@@ -1,7 +1,8 @@
 """Whatever is watched and given up while blocks come, chains reorganise and the client is restarted: as a fresh scan.
 
-The items overlap: a script of an account is also watched by itself, and by a descriptor of another form. What is asked
-for in the end is known from two sets; a new client that is told so from the start finds the history and the balances
+The items overlap: a script of an account is also watched by itself, and by a descriptor of another form. Some are of
+masternodes: registrations that a reorganisation takes away and updates, of which payout scripts of the accounts, too,
+are a part. What is asked for in the end is known from two sets; a new client that is told so from the start finds the history and the balances
 that the other one must have come to.
 """
 
@@ -20,7 +21,9 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from phasegate.consensus.params import SIMNET
-from phasegate.consensus.primitives import Block
+from phasegate.consensus.primitives import Block, Transaction
+from phasegate.consensus.special_txs import mentioned
+from phasegate.consensus.watch_elements import element_text
 from phasegate.consensus.watch_texts import KeyChain, Watch, parse_watch
 from phasegate.engine.config import Config
 from phasegate.p2p.simnet.generated import GeneratedChain
@@ -42,6 +45,7 @@ ITEMS = {
     "one far up": f"pkh({account_text(0)}/0/12)",
     "stranger": script(2, 0, 0).hex(),
 }
+MASTERNODES = ("changed masternode", "revoked masternode", "old key", "new key", "key of a branch", "collateral")
 
 
 @attrs.frozen
@@ -93,7 +97,30 @@ def chains() -> tuple[GeneratedChain, ...]:
     return (stem, *grown)
 
 
-names = st.lists(st.sampled_from(sorted(ITEMS)), min_size=1, max_size=3, unique=True).map(tuple)
+@cache
+def masternode_items() -> dict[str, str]:
+    """An item for each name: what special transactions of the chains mention, the last before block 60 if several do."""
+    stem, branch = chains()[0], chains()[2]
+    named = [(tx, mentioned(tx)) for height in range(1, 61) for tx in transactions_at(stem, height)]
+    late = [(tx, mentioned(tx)) for height in range(61, branch.height + 1) for tx in transactions_at(branch, height)]
+
+    def of(kind: int, size: int, told: list[tuple[Transaction, frozenset[bytes]]] = named) -> bytes:
+        return [element for tx, held in told if tx.type == kind for element in sorted(held) if len(element) == size][-1]
+
+    elements = of(2, 32), of(4, 32), of(1, 20), of(3, 20), of(1, 20, late), of(1, 36, late)
+    return dict(zip(MASTERNODES, [element_text(element, SIMNET) for element in elements], strict=True))
+
+
+def transactions_at(chain: GeneratedChain, height: int) -> tuple[Transaction, ...]:
+    return Block.from_bytes(chain.block(height) or b"").transactions
+
+
+def text_of(name: str) -> str:
+    """What is written of an item."""
+    return ITEMS.get(name) or masternode_items()[name]
+
+
+names = st.lists(st.sampled_from(sorted([*ITEMS, *MASTERNODES])), min_size=1, max_size=3, unique=True).map(tuple)
 acts = st.one_of(
     st.builds(Add, names),
     st.builds(Remove, names),
@@ -124,7 +151,7 @@ class Asked:
 
 
 def watch_of(names: tuple[str, ...]) -> Watch:
-    return Watch.joined([parse_watch(ITEMS[name], SIMNET) for name in names])
+    return Watch.joined([parse_watch(text_of(name), SIMNET) for name in names])
 
 
 Found = tuple[list[WalletTransaction], dict[bytes, int]]
@@ -148,10 +175,10 @@ async def act(one: Act, run: Run, world: World, at: int, asked: Asked) -> int:
     match one:
         case Add(names):
             asked.add(watch_of(names))
-            await run.client.watch([ITEMS[name] for name in names])
+            await run.client.watch([text_of(name) for name in names])
         case Remove(names):
             asked.remove(watch_of(names))
-            await run.client.unwatch([ITEMS[name] for name in names])
+            await run.client.unwatch([text_of(name) for name in names])
         case Blocks(steps):
             at = min(at + steps, len(chains()) - 1)
             await world.nodes[1].switch(chains()[at])
@@ -210,7 +237,7 @@ async def _play(story: list[Act], strategy: str) -> None:
 
 
 @pytest.mark.timeout(600)
-@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(story=st.lists(acts, min_size=3, max_size=12), interleaved=st.booleans())
 def test_any_story_ends_where_a_fresh_scan_does(story: list[Act], interleaved: bool) -> None:
     strategy = "interleaved" if interleaved else "sequential"
@@ -220,8 +247,27 @@ def test_any_story_ends_where_a_fresh_scan_does(story: list[Act], interleaved: b
 def test_the_stem_of_the_chains_uses_every_place() -> None:
     """So that gap limits stop nowhere in the stories, whatever a reorganisation takes away."""
     stem = chains()[0]
-    blocks = [Block.from_bytes(stem.block(height) or b"") for height in range(1, 61)]
-    paid = {output.script for block in blocks for tx in block.transactions for output in tx.outputs}
+    paid = {out.script for height in range(1, 61) for tx in transactions_at(stem, height) for out in tx.outputs}
     assert paid >= set(stem.economy.watched)
     heavier = [chain.tip.work for chain in chains()]
     assert heavier == sorted(set(heavier))
+
+
+def test_the_items_of_masternodes_are_told_apart_and_some_are_in_a_branch_alone() -> None:
+    """So that stories add them, lose them in a reorganisation, and find them beside what pays."""
+    elements = {name: parse_watch(text_of(name), SIMNET).scripts[0] for name in MASTERNODES}
+    assert sorted(map(len, elements.values())) == [20, 20, 20, 32, 32, 36]
+    assert len(set(elements.values())) == len(MASTERNODES)
+    mentions = [
+        {
+            element
+            for height in range(1, chain.height + 1)
+            for tx in transactions_at(chain, height)
+            for element in mentioned(tx)
+        }
+        for chain in chains()
+    ]
+    for name in ("key of a branch", "collateral"):
+        assert [elements[name] in held for held in mentions].count(True) == 1
+    scripts = {script(*place) for place in PLACES}
+    assert all(held & scripts for held in mentions)
