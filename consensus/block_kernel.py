@@ -191,7 +191,7 @@ def put_numbers(table: Table, numbers: Table) -> None:
 
 
 @jit
-def _mentions(data: Bytes, at: int) -> bool:
+def _mentions(data: Bytes, at: int) -> Any:
     """Whether the transaction at `at` is of a kind whose payload goes into filters [`special_txs`]."""
     kind, version = data[at + 2], np.int64(data[at]) | np.int64(data[at + 1]) << 8
     return data[at + 3] == 0 and version >= 3 and (1 <= kind <= 4 or kind == 8)

@@ -28,7 +28,7 @@ def filter_data(tx: Transaction) -> Iterator[bytes]:
 
 
 def mentioned(tx: Transaction) -> frozenset[bytes]:
-    """What the payload of `tx` adds to the filter of its block; nothing if it does not parse, as one of a later version."""
+    """What the payload of `tx` adds to the filter of its block; nothing of one that does not parse."""
     try:
         return frozenset(filter_data(tx)) - {b""}
     except Malformed:

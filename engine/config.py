@@ -233,7 +233,7 @@ def peer_address(text: str, default_port: int, what: str = "peer") -> Address:
 
 
 def watch_script(text: str, chain: Network) -> bytes:
-    """The scriptPubKey or other filter element that an address of `chain`, script hex or a masternode's item stands for.
+    """The filter element that an address of `chain`, script hex or an item of a masternode stands for.
 
     Raises:
         ConfigError: it is none of these.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from phasegate.consensus.addresses import address_of
+from phasegate.consensus.watch_elements import element_text
 from phasegate.engine.config import Config
 from phasegate.engine.errors import ConfigError
 from phasegate.engine.labels import Labelled, script_of
@@ -95,4 +95,4 @@ class WalletView:
         return script
 
     def _unwatched(self, script: bytes) -> ConfigError:
-        return ConfigError(f"not watched: {address_of(script, self.config.network) or script.hex()}")
+        return ConfigError(f"not watched: {element_text(script, self.config.network)}")

@@ -37,6 +37,7 @@ from phasegate.store.identity import Anchor
 from phasegate.store.instantlocks import StoredInstantLock
 from phasegate.store.journal import JournalRow
 from phasegate.store.key_chain_changes import AddKeyChains, RemoveKeyChains
+from phasegate.store.key_chain_use import KeyChainUse
 from phasegate.store.key_chains import StoredKeyChain
 from phasegate.store.lost import Fate, LostTransaction, Unmined
 from phasegate.store.marks import Watermarks
@@ -82,6 +83,7 @@ __all__ = [
     "JudgeQuorums",
     "KeepAnchors",
     "KeepHistory",
+    "KeyChainUse",
     "LabelWatch",
     "LostTransaction",
     "MarkMatched",

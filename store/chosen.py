@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+_MENTIONS_OF = "FROM transactions AS t CROSS JOIN mentions AS m ON m.txid = t.txid"
 _COINS_OF = "FROM transactions AS t CROSS JOIN coins AS c ON"
 
 
@@ -27,7 +28,7 @@ class Chosen:
     def scripts(self) -> str:
         made = self._where(f"SELECT t.row_id, c.script {_COINS_OF} c.txid = t.txid")
         spent = self._where(f"SELECT t.row_id, c.script {_COINS_OF} c.spent_by = t.txid")
-        named = self._where("SELECT t.row_id, m.script FROM transactions AS t CROSS JOIN mentions AS m ON m.txid = t.txid")
+        named = self._where(f"SELECT t.row_id, m.script {_MENTIONS_OF}")
         return f"{made} UNION {spent} UNION {named}"
 
     @property

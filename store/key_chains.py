@@ -54,6 +54,11 @@ def scripts_of(chain: StoredKeyChain) -> set[bytes]:
     return {script for index in range(chain.derived) for script in _scripts(chain.descriptor, index)}
 
 
+def scripts_at(chain: StoredKeyChain, index: int) -> tuple[bytes, ...]:
+    """The scripts that a chain has at `index`."""
+    return _scripts(chain.descriptor, index)
+
+
 def add_watch(rows: Session, chain: ChainMarks, change: AddWatch) -> None:
     """Apply `AddWatch`."""
     _pin(rows, _of_chains(rows, [script for script, _ in change.items]))

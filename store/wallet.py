@@ -1,9 +1,10 @@
 """What is watched and what was found: items, matched blocks, coins and transactions.
 
 Only facts are stored: which output made a coin, which transaction spent it, at what heights, and which one mentions
-something watched in its payload. Amounts and scripts of a transaction, and balances, follow from these. So a block may be searched again, by a walk that was killed or for a
-newly watched script, and what it tells is merged: nothing is counted twice and no known spend is forgotten, even when
-the second search no longer saw the spent coin. Only coins of watched scripts are kept.
+something watched in its payload. Amounts and scripts of a transaction, and balances, follow from these. So a block may
+be searched again, by a walk that was killed or for a newly watched script, and what it tells is merged: nothing is
+counted twice and no known spend is forgotten, even when the second search no longer saw the spent coin. Only coins and
+mentions of what is watched are kept.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from phasegate.consensus.blocks import Coin
 from phasegate.consensus.primitives import OutPoint
-from phasegate.store import history, holdings, instantlocks, key_chains, lost, outpoints, wallet
+from phasegate.store import history, holdings, instantlocks, key_chain_use, key_chains, lost, outpoints, wallet
 from phasegate.store.database import Database, Session
 from phasegate.store.history import WalletTransaction
 from phasegate.store.holdings import Balance, Utxo
@@ -33,6 +33,11 @@ class WalletReading:
         """The watched chains of keys, by descriptor."""
         with self._database.snapshot() as rows:
             return key_chains.key_chains(rows)
+
+    def key_chain_uses(self) -> list[key_chain_use.KeyChainUse]:
+        """The same, and how far each was used and matched."""
+        with self._database.snapshot() as rows:
+            return key_chain_use.key_chain_uses(rows)
 
     def watched_alone(self) -> set[bytes]:
         """The scripts that are watched for themselves, whether a chain of keys has them as well or not."""

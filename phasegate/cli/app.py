@@ -25,6 +25,7 @@ from phasegate.cli.doctor import doctor
 from phasegate.cli.export import export
 from phasegate.cli.history import history
 from phasegate.cli.import_chain import import_
+from phasegate.cli.label import label
 from phasegate.cli.peers import peers
 from phasegate.cli.policy import policy
 from phasegate.cli.refusal import Code, forget_stdout, say_error
@@ -48,6 +49,7 @@ app.command(cls=WithWeb)(sync)
 for _command in (status, history, replay, unwatch, broadcast, demo, diagram, verify, policy, bench, simnet, config):
     app.command()(_command)
 app.command()(transactions)
+app.command()(label)
 for _moving in (doctor, backup, export):
     app.command()(_moving)
 app.command("import")(import_)

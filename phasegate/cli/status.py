@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
+import attrs
 import typer
 
 from phasegate.cli import options
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from phasegate.cli.summary import Holdings
     from phasegate.consensus.params import Network
     from phasegate.engine.config import Config
-    from phasegate.store import JournalRow, WatchItem
+    from phasegate.store import JournalRow, KeyChainUse, WatchItem, Watermarks
 
 
 def status(
@@ -41,17 +42,21 @@ def _show(config: Config, as_json: bool, digest: bool) -> None:
 
     store = Store.open(config.datadir, config.network)
     try:
-        held, items = Holdings.read(store), store.watch_items()
+        held, items, chains = Holdings.read(store), store.watch_items(), store.key_chain_uses()
         last = store.journal(store.journal_end() - 1, 1)
         fingerprint = store.digest() if digest else None
     finally:
         store.close()
-    (_say_json if as_json else _say)(config, held, items, last, fingerprint)
+    (_say_json if as_json else _say)(config, held, _Watched(items, chains), last, fingerprint)
 
 
-def _say(
-    config: Config, held: Holdings, items: list[WatchItem], last: list[JournalRow], fingerprint: str | None
-) -> None:
+@attrs.frozen
+class _Watched:
+    items: list[WatchItem]
+    chains: list[KeyChainUse]
+
+
+def _say(config: Config, held: Holdings, watched: _Watched, last: list[JournalRow], fingerprint: str | None) -> None:
     from phasegate.cli.summary import holdings_lines
 
     typer.echo(f"{config.network.file_name} in {config.datadir}" + (f", {_standing(last[0])}" if last else ""))
@@ -60,7 +65,9 @@ def _say(
     matched = (
         f"matched to {held.marks.matched}" if held.marks.matched >= held.marks.filters_base else "not searched for yet"
     )
-    typer.echo(f"watched        {len(items)} scripts" + (f", {matched}" if items else ""))
+    typer.echo(f"watched        {_counted(watched.items)}" + (f", {matched}" if watched.items else ""))
+    for chain in watched.chains:
+        typer.echo(f"key chain      {chain.descriptor}\n               {_reach(chain, held.marks)}")
     if held.marks.pending_blocks:
         typer.echo(f"pending        {held.marks.pending_blocks} blocks")
     if fingerprint is not None:
@@ -71,8 +78,21 @@ def _standing(last: JournalRow) -> str:
     return f"stopped when {last.source}" if last.target == "stopped" else f"last {last.target}"
 
 
+def _counted(items: list[WatchItem]) -> str:
+    from phasegate.consensus.watch_elements import is_of_masternode
+
+    others = sum([is_of_masternode(item.script) for item in items])
+    return f"{len(items) - others} scripts" + (f", {others} items of masternodes" if others else "")
+
+
+def _reach(chain: KeyChainUse, marks: Watermarks) -> str:
+    used = "none used yet" if chain.highest_used is None else f"{chain.highest_used} the highest used"
+    matched = f"matched to {chain.matched_to}" if chain.matched_to >= marks.filters_base else "not searched for yet"
+    return f"0 to {chain.derived - 1} watched, {used}, gap limit {chain.gap}, {matched}"
+
+
 def _say_json(
-    config: Config, held: Holdings, items: list[WatchItem], last: list[JournalRow], fingerprint: str | None
+    config: Config, held: Holdings, watched: _Watched, last: list[JournalRow], fingerprint: str | None
 ) -> None:
     from phasegate.cli.output import write_line
     from phasegate.cli.summary import found_dict, hexed, masternodes_dict
@@ -91,7 +111,8 @@ def _say_json(
         "filters": held.filters,
         "matched_to": marks.matched,
         "pending_blocks": marks.pending_blocks,
-        "watch": [_item(item, config.network) for item in items],
+        "watch": [_item(item, config.network) for item in watched.items],
+        "key_chains": [_chain(chain) for chain in watched.chains],
         **found_dict(held),
     }
     write_line("status", None, fields if fingerprint is None else {**fields, "digest": fingerprint})
@@ -99,6 +120,22 @@ def _say_json(
 
 def _item(item: WatchItem, chain: Network) -> dict[str, Any]:
     from phasegate.consensus.addresses import address_of
+    from phasegate.consensus.watch_elements import element_text
 
-    address = address_of(item.script, chain)
-    return {"script": item.script.hex(), "address": address, "label": item.label, "matched_to": item.matched_to}
+    return {
+        "script": item.script.hex(),
+        "item": element_text(item.script, chain),
+        "address": address_of(item.script, chain),
+        "label": item.label,
+        "matched_to": item.matched_to,
+    }
+
+
+def _chain(chain: KeyChainUse) -> dict[str, Any]:
+    return {
+        "descriptor": chain.descriptor,
+        "watched": chain.derived,
+        "highest_used": chain.highest_used,
+        "gap": chain.gap,
+        "matched_to": chain.matched_to,
+    }

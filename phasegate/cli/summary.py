@@ -8,9 +8,9 @@ import attrs
 
 from phasegate.cli.ending import Ending
 from phasegate.cli.refusal import Code, one_line
-from phasegate.consensus.addresses import address_of
 from phasegate.consensus.masternodes import MasternodeState
 from phasegate.consensus.params import Network
+from phasegate.consensus.watch_elements import element_text, is_of_masternode
 from phasegate.engine.client import Client
 from phasegate.engine.config import Config
 from phasegate.store import Store, StoredTransaction, StoreError, StoreFailed, Watermarks
@@ -170,15 +170,16 @@ def holdings_lines(held: Holdings, chain: Network) -> list[str]:
         for found in held.transactions[-SHOWN:]
     ]
     lines += [
-        f"balance        {address_of(script, chain) or script.hex()}: {dash(amount)}"
+        f"balance        {element_text(script, chain)}: {dash(amount)}"
         for script, amount in _worth_showing(held.balances).items()
     ]
     return lines
 
 
 def _worth_showing(balances: dict[bytes, int]) -> dict[bytes, int]:
-    """All, or of many those that hold something: an extended key stands for dozens of scripts that do not."""
-    return balances if len(balances) <= SHOWN else {script: amount for script, amount in balances.items() if amount}
+    """All scripts, or of many those that hold something: an extended key stands for dozens of scripts that do not."""
+    many = len(balances) > SHOWN
+    return {script: amount for script, amount in balances.items() if amount or not (many or is_of_masternode(script))}
 
 
 _LOCKED = {True: ", locked", False: ", another transaction is locked instead", None: ""}

@@ -6,6 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
+import attrs
 import typer
 
 from phasegate.cli import options
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+    from phasegate.consensus.params import Network
     from phasegate.engine.config import Config
     from phasegate.store import LostTransaction, Store, WalletTransaction
 
@@ -53,7 +55,11 @@ def transactions(
             labels = {item.script: item.label for item in store.watch_items()}
         finally:
             store.close()
-    (_say_json if as_json else _say)(found[-limit:] if limit else found, missing(gone), labels)
+    told = found[-limit:] if limit else found
+    if as_json:
+        _say_json(told, missing(gone), labels)
+    else:
+        _say(told, missing(gone), _Names(labels, config.network))
 
 
 def _watched(store: Store, config: Config, text: str) -> bytes:
@@ -111,7 +117,24 @@ def _labels(record: LostTransaction, labels: dict[bytes, str]) -> list[str]:
     return list(dict.fromkeys([label for label in named if label]))
 
 
-def _say(found: Sequence[WalletTransaction], gone: Sequence[LostTransaction], labels: dict[bytes, str]) -> None:
+@attrs.frozen
+class _Names:
+    """How a person is told what a transaction concerns: by its labels, and a masternode without one by its item."""
+
+    labels: dict[bytes, str]
+    network: Network
+
+    def of(self, tx: WalletTransaction | LostTransaction) -> Text:
+        from rich.text import Text
+
+        from phasegate.consensus.watch_elements import element_text, is_of_masternode
+
+        items = {script: element_text(script, self.network) for script in tx.scripts if is_of_masternode(script)}
+        named = [self.labels.get(script) or items.get(script, "") for script in tx.scripts]
+        return Text(one_line(", ".join(dict.fromkeys(filter(None, named)))))
+
+
+def _say(found: Sequence[WalletTransaction], gone: Sequence[LostTransaction], names: _Names) -> None:
     from rich.console import Console
 
     if not found and not gone:
@@ -124,10 +147,10 @@ def _say(found: Sequence[WalletTransaction], gone: Sequence[LostTransaction], la
     for tx in found:
         chainlock = "locked" if tx.chainlock else "-"
         cells = str(tx.height), str(tx.confirmations), *_named(tx), chainlock, _INSTANT[tx.instantlock]
-        table.add_row(_date(tx.time), *cells, _label(tx.labels))
+        table.add_row(_date(tx.time), *cells, names.of(tx))
     for record in gone:
         cells = f"was {record.height}", "0", *_named(record), "-", _fate(record)
-        table.add_row(_date(record.time), *cells, _label(_labels(record, labels)))
+        table.add_row(_date(record.time), *cells, names.of(record))
     console.print(table)
 
 
@@ -159,12 +182,6 @@ def _named(tx: WalletTransaction | LostTransaction) -> tuple[str, str, str]:
 
     amount = tx.received - tx.sent
     return hexed(tx.txid), f"{amount:+}", dash(amount, sign="+").removesuffix(" DASH")
-
-
-def _label(labels: Sequence[str]) -> Text:
-    from rich.text import Text
-
-    return Text(one_line(", ".join(labels)))
 
 
 def _date(moment: float) -> str:

@@ -16,7 +16,7 @@ from phasegate.cli.listening import Listening
 from phasegate.cli.live import called
 from phasegate.cli.refusal import Code
 from phasegate.cli.summary import dash, hexed
-from phasegate.consensus.addresses import address_of
+from phasegate.consensus.watch_elements import element_text
 from phasegate.engine.config import Config
 from phasegate.engine.progress import PHASES
 from phasegate.statecharts.anatomy import Anatomy, Box, read
@@ -167,7 +167,7 @@ def _sample(config: Config, found: Findings) -> Table:
     table.add_column("watched scripts", overflow="fold")
     table.add_column("amount", justify="right", no_wrap=True)
     for tx in (*found.payments[:SHOWN], *found.spends[:SHOWN]):
-        names = [address_of(script, config.network) or script.hex() for script in tx.scripts]
+        names = [element_text(script, config.network) for script in tx.scripts]
         table.add_row(
             str(tx.height), f"{hexed(tx.txid)[:16]}…", "\n".join(names), dash(tx.received - tx.sent, sign="+")
         )

@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 import trio
 
-from phasegate.consensus.addresses import address_of
+from phasegate.consensus.watch_elements import element_text
 from phasegate.engine.client import Client
 from phasegate.engine.events import (
     Broadcast,
@@ -214,7 +214,7 @@ class Board:
                 "received": one.received,
                 "sent": one.sent,
                 "instantlock": one.instantlock,
-                "scripts": [address_of(script, network) or script.hex() for script in one.scripts[:4]],
+                "scripts": [element_text(script, network) for script in one.scripts[:4]],
             }
             for one in self.client.transactions(max(0, self._found - KEPT))
         ]

@@ -132,11 +132,13 @@ def test_a_directory_that_cannot_be_made_is_one_line(place: Path) -> None:
     assert line == f"phasegate sync: {wanted} cannot be a data directory: Permission denied\n"
 
 
-@pytest.mark.parametrize("command", ["sync", "status", "history", "peers", "unwatch"])
+@pytest.mark.parametrize("command", ["sync", "status", "history", "peers", "unwatch", "label"])
 def test_a_file_in_the_place_of_the_directory_is_one_line(run: Run, tmp_path: Path, command: str) -> None:
     """It is left as it is."""
     (tmp_path / "data").write_text("mine")
-    more = {"sync": ("--peer", "127.0.0.1:1", "--once", "--give-up", "0"), "unwatch": ("51",)}.get(command, ())
+    more = {"sync": ("--peer", "127.0.0.1:1", "--once", "--give-up", "0"), "unwatch": ("51",), "label": ("51",)}.get(
+        command, ()
+    )
     outcome = run(command, "--network", "simnet", "--datadir", tmp_path / "data", *more)
     assert outcome.code == 5
     assert str(tmp_path / "data") in outcome.err

@@ -94,7 +94,7 @@ def test_unwatch_forgets_scripts_and_what_they_found(run: Run, stored: Any, hone
     assert (run("status", "--datadir", tmp_path, "--json").lines[0])["balances"] == line["balances"]
 
 
-@pytest.mark.parametrize("command", [("status",), ("history",), ("unwatch", "00")])
+@pytest.mark.parametrize("command", [("status",), ("history",), ("unwatch", "00"), ("label", "00", "x")])
 def test_where_nothing_is_stored_nothing_is_made(run: Run, tmp_path: Path, command: tuple[str, ...]) -> None:
     """A command that reads does not create a store; the line says where it looked."""
     outcome = run(*command, "--datadir", tmp_path / "none")

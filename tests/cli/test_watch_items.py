@@ -9,9 +9,21 @@ from typing import Any
 import pytest
 
 from phasegate.cli.summary import Holdings, holdings_lines
+from phasegate.consensus.blocks import BlockFindings, Coin, FoundTransaction
 from phasegate.consensus.descriptor_checksums import checksum
+from phasegate.consensus.filters import chain_headers, filter_hash
 from phasegate.consensus.params import SIMNET
-from phasegate.store import AddKeyChains, AddWatch, Store, StoredKeyChain
+from phasegate.consensus.primitives import OutPoint
+from phasegate.store import (
+    AddKeyChains,
+    AddWatch,
+    AppendFilterHeaders,
+    MarkMatched,
+    PutFilters,
+    RecordBlock,
+    Store,
+    StoredKeyChain,
+)
 from tests.paid_key_chains import MASTER, account_text, descriptor, script
 
 Run = Callable[..., Any]
@@ -51,6 +63,61 @@ def watching(tmp_path: Path) -> Path:
     store.commit([AddWatch(((script(0, 0, 1), ""),))])
     store.close()
     return tmp_path
+
+
+def test_status_tells_how_far_each_chain_is_watched_and_used(run: Run, watching: Path, check_line: Run) -> None:
+    """From the store alone; a script that was only mentioned is used as well."""
+    mined = ChainBlocks(watching)
+    (line,) = run("status", "--datadir", watching, "--json").lines
+    check_line(line)
+    assert [(chain["descriptor"], chain["highest_used"], chain["watched"]) for chain in line["key_chains"]] == [
+        (CHAINS[0], None, 3),
+        (CHAINS[1], None, 3),
+    ]
+    assert (
+        "0 to 2 watched, none used yet, gap limit 3, not searched for yet" in run("status", "--datadir", watching).out
+    )
+    mined.record(paying=script(0, 0, 2), mentioning=script(0, 1, 1))
+    (line,) = run("status", "--datadir", watching, "--json").lines
+    check_line(line)
+    assert line["key_chains"] == [
+        {"descriptor": CHAINS[0], "watched": 6, "highest_used": 2, "gap": 3, "matched_to": -1},
+        {"descriptor": CHAINS[1], "watched": 6, "highest_used": 1, "gap": 3, "matched_to": -1},
+    ]
+    mined.match()
+    out = run("status", "--datadir", watching).out
+    assert (
+        f"key chain      {CHAINS[0]}\n               0 to 5 watched, 2 the highest used, gap limit 3, matched to 0"
+        in out
+    )
+
+
+class ChainBlocks:
+    """Writes what a sync would have found into a store that has the genesis block alone."""
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+
+    def record(self, paying: bytes, mentioning: bytes) -> None:
+        """A payment to one script, and a transaction that mentions another, at height 0."""
+        coin = Coin(OutPoint(b"p" * 32, 0), 5, paying, 0)
+        paid = FoundTransaction(b"p" * 32, 0, (paying,), 5, 0)
+        named = FoundTransaction(b"n" * 32, 1, (mentioning,), 0, 0, (), (mentioning,))
+        self._commit(RecordBlock(0, BlockFindings(0, (paid, named), (coin,))))
+
+    def match(self) -> None:
+        """Everything is matched against the filter of the genesis block."""
+        store = Store.open(self._place, SIMNET)
+        raw = b"\0"
+        header = chain_headers(bytes(32), filter_hash(raw))
+        scripts = tuple(sorted(item.script for item in store.watch_items()))
+        store.commit([AppendFilterHeaders(0, header), PutFilters(((0, raw),)), MarkMatched(scripts, 0, 0, ())])
+        store.close()
+
+    def _commit(self, change: RecordBlock) -> None:
+        store = Store.open(self._place, SIMNET)
+        store.commit([change])
+        store.close()
 
 
 def test_unwatch_forgets_an_extended_key_and_leaves_what_is_watched_for_itself(run: Run, watching: Path) -> None:

@@ -1,4 +1,4 @@
-"""What special transactions mention in their payloads is found in blocks: as objects, as bytes, and as filters hold it."""
+"""What special transactions mention in payloads is found in blocks, as objects and as bytes, and as filters hold it."""
 
 from __future__ import annotations
 

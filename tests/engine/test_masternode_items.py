@@ -33,7 +33,7 @@ def special(chain: GeneratedChain) -> list[tuple[int, Transaction]]:
 
 
 def of_one_masternode(chain: GeneratedChain) -> tuple[dict[str, str], dict[str, list[bytes]]]:
-    """Items of the first masternode with a collateral of its own that announced its service, and what each must find."""
+    """Items of the first masternode that announced its service, and what each of them must find."""
     told = special(chain)
     updated = [element for _, tx in told if tx.type == PRO_UP_SERV for element in mentioned(tx) if len(element) == 32]
     registration = next(tx for _, tx in told if tx.txid in updated)

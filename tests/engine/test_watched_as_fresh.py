@@ -1,9 +1,9 @@
 """Whatever is watched and given up while blocks come, chains reorganise and the client is restarted: as a fresh scan.
 
 The items overlap: a script of an account is also watched by itself, and by a descriptor of another form. Some are of
-masternodes: registrations that a reorganisation takes away and updates, of which payout scripts of the accounts, too,
-are a part. What is asked for in the end is known from two sets; a new client that is told so from the start finds the history and the balances
-that the other one must have come to.
+masternodes: updates, registrations that a reorganisation takes away, and payout scripts of the accounts in them. What
+is asked for in the end is known from two sets; a new client that is told so from the start finds the history and the
+balances that the other one must have come to.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def chains() -> tuple[GeneratedChain, ...]:
 
 @cache
 def masternode_items() -> dict[str, str]:
-    """An item for each name: what special transactions of the chains mention, the last before block 60 if several do."""
+    """An item for each name: what special transactions of the chains mention, the last of several."""
     stem, branch = chains()[0], chains()[2]
     named = [(tx, mentioned(tx)) for height in range(1, 61) for tx in transactions_at(stem, height)]
     late = [(tx, mentioned(tx)) for height in range(61, branch.height + 1) for tx in transactions_at(branch, height)]

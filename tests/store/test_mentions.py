@@ -122,5 +122,5 @@ def test_a_use_that_left_the_chain_before_the_key_chain_was_watched_is_none(fill
     text = str(descriptor(0, 0))
     filled.commit([AddWatch(((script(0, 0, 1), ""),)), mentioning(50, b"m" * 32, script(0, 0, 1))])
     filled.commit([trunk.roll_back(45)])
-    filled.commit([AddKeyChains(((text, 3),)), RecordBlock(40, BlockFindings(40))])
+    filled.commit([AddKeyChains(((text, 3),)), mentioning(40, b"o" * 32, KEY)])
     assert filled.key_chains() == [StoredKeyChain(text, 3, 3)]
