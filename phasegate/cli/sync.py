@@ -33,8 +33,9 @@ def sync(
         list[str] | None,
         typer.Option(
             metavar="ITEM",
-            help="Watch this too, now and in later runs (may be repeated): an address, script hex, an output "
-            "descriptor, or an extended public key. ITEM:gap=N sets the gap limit of the latter two. Default 20.",
+            help="Watch this too, now and in later runs (may be repeated): an address, script hex, a masternode "
+            "(protx:HASH, mnkey:ADDRESS, collateral:TXID:N), an output descriptor, or an extended public key. "
+            "ITEM:gap=N sets the gap limit of the latter two. Default 20.",
         ),
     ] = None,
     watch_file: Annotated[
