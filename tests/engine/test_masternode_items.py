@@ -16,6 +16,7 @@ from phasegate.engine.errors import ConfigError
 from phasegate.engine.events import TransactionFound, TransactionSeen
 from phasegate.p2p.simnet import protx
 from phasegate.p2p.simnet.generated import GeneratedChain, generate
+from phasegate.p2p.simnet.lies import Lie
 from tests.broadcast_crowds import crowd, mine
 from tests.fresh_twins import stored_by_fresh
 from tests.simulated_world import small_chain
@@ -147,3 +148,26 @@ async def test_an_update_is_seen_before_it_is_in_a_block_and_then_found(
             while tx.txid not in {found.txid for found in run.client.transactions()}:
                 await trio.sleep(0.1)
         assert run.client.unconfirmed() == []
+
+
+async def test_filters_of_older_nodes_alone_hide_masternodes_until_newer_ones_contradict(
+    world: World, running: Start, autojump_clock: MockClock
+) -> None:
+    """Nodes before 23.0 leave out what payloads hold: nothing is found, nor noticed, while there are no others."""
+    chain = small_chain()
+    items, found = of_one_masternode(chain)
+    world.add(chain, 1, lie=Lie.parse("pre-23-filters@1", chain))
+    watch = (chain.watch[0], items["protx"])
+    async with running(world.config(1, watch=watch)) as run:
+        await run.until("synced")
+        assert run.client.transactions(script=items["protx"]) == []
+        paid = run.client.balance(chain.watch[0])
+        assert paid.total > 0
+    for port in (2, 3):
+        world.add(chain, port)
+    async with running(world.config(1, 2, 3, watch=watch)) as run:
+        await run.until("synced")
+        with trio.fail_after(600):
+            while [tx.txid for tx in run.client.transactions(script=items["protx"])] != found["protx"]:
+                await trio.sleep(1)
+        assert run.client.balance(chain.watch[0]).total == paid.total
