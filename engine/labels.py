@@ -15,10 +15,10 @@ LONGEST_LABEL = 200
 
 
 def script_of(item: bytes | str, network: Network) -> bytes:
-    """The scriptPubKey that is meant.
+    """The scriptPubKey, or other element of filters, that is meant.
 
     Args:
-        item: raw bytes, or an address of `network` or script hex as text.
+        item: raw bytes, or an address of `network`, script hex or an item of a masternode as text.
         network: whose addresses are meant.
 
     Raises:

@@ -18,7 +18,8 @@ from phasegate.store import Balance, LostTransaction, Store, Utxo, WalletTransac
 class WalletView:
     """What a wallet asks. Every answer is of one committed state; all is read from the store, nothing is counted twice.
 
-    Scripts are scriptPubKeys as raw bytes, or addresses of the network or script hex as text.
+    Scripts are scriptPubKeys as raw bytes, or addresses of the network or script hex as text. What is watched of
+    masternodes counts as a script: `protx:HASH`, `mnkey:ADDRESS` or `collateral:TXID:N` as text, its element as bytes.
 
     Raises:
         ConfigError: from every method that takes scripts: one is none, or is not watched.
@@ -40,7 +41,7 @@ class WalletView:
 
         Args:
             after: only those with a higher row id.
-            script: only those that pay to it or spend from it.
+            script: only those that pay to it, spend from it or mention it in their payloads.
             limit: at most so many, those with the lowest row ids.
         """
         if limit is not None and limit < 0:

@@ -91,11 +91,12 @@ class Watching:
         """Watch more, from the next step on; stored filters are matched for it in the walk that follows.
 
         Args:
-            items: scriptPubKeys as raw bytes; addresses, script hex, output descriptors, extended public keys and
-                outpoints as texts. An outpoint is `TXID:N:SCRIPT`, or `TXID:N` if it is a known coin. A descriptor
-                with a `*` and an extended key are watched as far as their gap limit says (`ITEM:gap=N`, 20 if it is
-                not said), and further whenever they are used. Or a mapping of these to labels, also of what is
-                watched already.
+            items: scriptPubKeys as raw bytes; addresses, script hex, output descriptors, extended public keys,
+                outpoints, and of masternodes `protx:HASH`, `mnkey:ADDRESS` (or the key's 20-byte id in hex) and
+                `collateral:TXID:N`, as texts. An outpoint is `TXID:N:SCRIPT`, or `TXID:N` if it is a known coin. A
+                descriptor with a `*` and an extended key are watched as far as their gap limit says (`ITEM:gap=N`, 20
+                if it is not said), and further whenever they are used. Or a mapping of these to labels, also of what
+                is watched already.
 
         Raises:
             ConfigError: an item is wrong, or a label is none; nothing was added.

@@ -30,7 +30,7 @@ WIDE = 10_000
 def transactions(
     script: Annotated[
         str | None,
-        typer.Argument(metavar="[ADDRESS_OR_SCRIPT_HEX]", help="Only those that pay to it or spend from it."),
+        typer.Argument(metavar="[ITEM]", help="Only those that concern it, as for sync --watch but one script."),
     ] = None,
     network: options.StoredNetworkName = None,
     datadir: options.Datadir = None,
