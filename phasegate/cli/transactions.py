@@ -30,7 +30,7 @@ WIDE = 10_000
 def transactions(
     script: Annotated[
         str | None,
-        typer.Argument(metavar="[ITEM]", help="Only those that concern it, as for sync --watch but one script."),
+        typer.Argument(metavar="[ITEM]", help="Only those that concern it: an address, script hex or masternode."),
     ] = None,
     network: options.StoredNetworkName = None,
     datadir: options.Datadir = None,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import apsw
+import attrs
 import pytest
 import trio
 from trio.testing import MockClock
@@ -20,6 +22,7 @@ from phasegate.p2p.simnet.lies import Lie
 from tests.broadcast_crowds import crowd, mine
 from tests.fresh_twins import stored_by_fresh
 from tests.simulated_world import small_chain
+from tests.store.old_schemas import written_by_schema
 
 if TYPE_CHECKING:
     from tests.simulated_world import Run, Start, World
@@ -171,3 +174,31 @@ async def test_filters_of_older_nodes_alone_hide_masternodes_until_newer_ones_co
             while [tx.txid for tx in run.client.transactions(script=items["protx"])] != found["protx"]:
                 await trio.sleep(1)
         assert run.client.balance(chain.watch[0]).total == paid.total
+
+
+async def test_the_store_of_an_earlier_release_has_its_blocks_searched_again(
+    world: World, running: Start, autojump_clock: MockClock
+) -> None:
+    """Which recorded only what pays and spends; in the end it is what a new client stores, known payments included."""
+    chain = small_chain()
+    world.add(chain, 1)
+    config = world.config(1, watch=chain.watch)
+    async with running(attrs.evolve(config, datadir=world.directory / "new")) as run:
+        await run.until("synced")
+        wanted, found = run.client.store.digest(), [tx.txid for tx in run.client.transactions()]
+    old = world.directory / "old"
+    written_by_schema(3, old, world.directory / "new")
+    file = apsw.Connection(str(old / "simnet.sqlite"))
+    file.execute(
+        """DELETE FROM transactions WHERE txid NOT IN
+        (SELECT txid FROM coins UNION SELECT spent_by FROM coins WHERE spent_by IS NOT NULL)"""
+    )
+    file.execute("DELETE FROM transaction_inputs WHERE spender NOT IN (SELECT txid FROM transactions)")
+    (left,) = file.execute("SELECT count(*) FROM transactions").fetchall()[0]
+    file.close()
+    assert 0 < left < len(found)
+    async with running(attrs.evolve(config, datadir=old)) as run:
+        await run.until("synced")
+        assert run.path.count("blocks") == 1
+        assert [tx.txid for tx in run.client.transactions()] == found
+        assert run.client.store.digest() == wanted
