@@ -194,9 +194,9 @@ async def test_the_store_of_an_earlier_release_has_its_blocks_searched_again(
         (SELECT txid FROM coins UNION SELECT spent_by FROM coins WHERE spent_by IS NOT NULL)"""
     )
     file.execute("DELETE FROM transaction_inputs WHERE spender NOT IN (SELECT txid FROM transactions)")
-    (left,) = file.execute("SELECT count(*) FROM transactions").fetchall()[0]
+    left = file.execute("SELECT txid FROM transactions").fetchall()
     file.close()
-    assert 0 < left < len(found)
+    assert 0 < len(left) < len(found)
     async with running(attrs.evolve(config, datadir=old)) as run:
         await run.until("synced")
         assert run.path.count("blocks") == 1
