@@ -23,8 +23,9 @@ PREFIX = "PHASEGATE_"
 FILE_VARIABLE = "PHASEGATE_CONFIG"
 """Names the file to read, if nothing else does."""
 _OF_TESTS = ("PHASEGATE_VECTORS", "PHASEGATE_REQUIRE_VECTORS", "PHASEGATE_SEED", "PHASEGATE_SOURCES")
-OTHERS = frozenset({FILE_VARIABLE, "PHASEGATE_WEB_TOKEN", *_OF_TESTS})
-"""Variables that are no settings."""
+_OF_SERVICES = ("PHASEGATE_WEB_TOKEN", "PHASEGATE_OPTIONS")
+OTHERS = frozenset({FILE_VARIABLE, *_OF_SERVICES, *_OF_TESTS})
+"""Variables that are no settings: they name the file, say what the view's visitors show, hold the options of a service."""
 LARGEST_FILE = 1 << 20
 """Bytes of a file that is read at all."""
 NETWORK_ARGUMENT = "network_name"
