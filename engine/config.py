@@ -11,6 +11,7 @@ import platformdirs
 
 from phasegate.consensus.addresses import parse_watch_item
 from phasegate.consensus.params import Network, UnfitSetting, UnknownActivation, UnknownNetwork, network
+from phasegate.consensus.private_keys import hushed
 from phasegate.consensus.watch_texts import KeyChain, Watch, parse_watch
 from phasegate.engine.errors import ConfigError
 from phasegate.engine.limits import Limits
@@ -212,7 +213,7 @@ def _refuse_words(**given: object) -> None:
     """Refuse a single text where several are wanted: each of its letters would be taken for one."""
     for name, value in given.items():
         if isinstance(value, str):
-            raise ConfigError(f"{name} {value!r} is a text: give a tuple of texts")
+            raise ConfigError(f"{name} {hushed(repr(value))} is a text: give a tuple of texts")
 
 
 SOCKS_PORT = 1080

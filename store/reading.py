@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable
 
 import attrs
 
@@ -19,7 +18,6 @@ from phasegate.store import (
     digest,
     disputes,
     filters,
-    history,
     holdings,
     instantlocks,
     journal,
@@ -34,8 +32,8 @@ from phasegate.store import (
     wallet,
 )
 from phasegate.store.damage import Damage
-from phasegate.store.database import Database, Session
-from phasegate.store.history import WalletTransaction
+from phasegate.store.database import Session
+from phasegate.store.found_reading import FoundReading
 from phasegate.store.holdings import Balance, Utxo
 from phasegate.store.identity import Anchor, stored_anchor
 from phasegate.store.index import HashIndex
@@ -46,7 +44,7 @@ from phasegate.store.receipt import watermarks
 from phasegate.store.segments import FILTER_HEADERS, FILTERS, HASHES, HEADERS, Series, read, read_joined
 
 
-class Reading:
+class Reading(FoundReading):
     """What can be asked of a store.
 
     Heights are absolute, hashes 32 bytes in wire order; no heights at all (a count of 0) give an empty answer. Every
@@ -58,13 +56,7 @@ class Reading:
         StoreFailed: the disk refuses.
     """
 
-    _database: Database
     _index: HashIndex
-
-    @contextmanager
-    def _now(self) -> Iterator[tuple[Session, ChainMarks]]:
-        with self._database.snapshot() as rows:
-            yield rows, ChainMarks.read(rows)
 
     def read_marks(self) -> Watermarks:
         """The watermarks, fresh from the database."""
@@ -233,21 +225,6 @@ class Reading:
         """The coin at `outpoint`, spent or not; None if it is no coin of a watched script, as far as was found."""
         with self._database.snapshot() as rows:
             return outpoints.coin_at(rows, outpoint)
-
-    def transactions(self, after: int = 0) -> list[wallet.StoredTransaction]:
-        """The found transactions with a row id above `after`, in the chain's order."""
-        with self._database.snapshot() as rows:
-            return wallet.transactions(rows, after)
-
-    def history(self, after: int = 0, script: bytes | None = None, limit: int | None = None) -> list[WalletTransaction]:
-        """The found transactions above row id `after` with all that is known of them; see `store/history.py`."""
-        with self._now() as (rows, chain):
-            return history.history(rows, chain, after, script, limit)
-
-    def lost_transactions(self, after: int = 0) -> list[lost.LostTransaction]:
-        """What reorganisations took out of the chain, above row id `after`, oldest first."""
-        with self._database.snapshot() as rows:
-            return lost.lost(rows, after)
 
     def rival(self, txid: bytes, inputs: Iterable[OutPoint]) -> bytes | None:
         """Another transaction than `txid` that spends one of `inputs`, found in a block or held by a verified lock."""
