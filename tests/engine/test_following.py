@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
@@ -17,7 +17,7 @@ from phasegate.engine.events import Event, Lagged, Progress, TransactionFound, T
 from phasegate.engine.following import Following, Seen
 from phasegate.engine.opening import open_store
 from phasegate.p2p.simnet.generated import generate
-from phasegate.store import StoreError, StoreFailed
+from phasegate.store import StoreError, StoreFailed, wallet
 from tests.simulated_world import small_chain
 
 if TYPE_CHECKING:
@@ -216,6 +216,32 @@ async def test_a_power_cut_is_seen_also_when_the_client_has_run_on(
             for ids, most in zip(stored(run), (had.transition, had.transaction), strict=True)
         )
         assert run.client.events(after=following.seen).seen == following.seen
+
+
+async def test_no_more_is_read_at_once_than_a_page(
+    world: World, running: Start, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the history is, and nothing of it to know where it ends."""
+    monkeypatch.setattr("phasegate.engine.following.PAGE", 2)
+    chain = generate(120, 3)
+    world.add(chain, 1)
+    async with running(world.config(1, watch=chain.watch)) as run:
+        await run.until("synced")
+        read, pages = wallet.chosen_transactions, list[int]()
+
+        def counted(*arguments: Any) -> Any:
+            found = read(*arguments)
+            pages.append(len(found))
+            return found
+
+        monkeypatch.setattr(wallet, "chosen_transactions", counted)
+        following = run.client.events(after=Seen(10_000, 10_000, 10_000))
+        assert pages == []
+        assert await missed_of(following) == []
+        pages.clear()
+        found = rows(await missed_of(run.client.events(after=Seen())))[1]
+        assert (found, len(found) > 4) == (stored(run)[1], True)
+        assert max(pages[: len(found) // 2]) == 2
 
 
 async def missed_of(following: Following) -> list[Event]:
