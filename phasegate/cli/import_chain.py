@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from phasegate.cli import options
+from phasegate.cli.configured import usual_store
 from phasegate.cli.export import chain_fields, chain_told
 from phasegate.cli.refusal import Code, refusals, refuse
 from phasegate.cli.work_bar import work_bar
 from phasegate.engine.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from phasegate.engine.chain_description import Description
     from phasegate.engine.config import Config
 
@@ -96,15 +99,21 @@ class _Choice:
         from phasegate.engine.config import Config, Devnet
 
         name, (devnet_name, blocks) = self._network, self._devnet
+        datadir = self._datadir
+        heights: Mapping[str, int] = options.activation_heights(self._activation)
         if name is None and devnet_name:
             name = "devnet"
         if name is None:
             name, _, devnet_name = network_of(first_section(read_sections(source))).partition("-")
             source.seek(0)
+        if datadir is None:
+            usual = usual_store(name, devnet_name, heights)
+            datadir, devnet_name, heights = usual.datadir, usual.devnet_name, usual.heights
+            blocks = blocks or usual.min_difficulty_blocks
         return Config.create(
             name,
-            datadir=self._datadir,
-            activations=options.activation_heights(self._activation),
+            datadir=datadir,
+            activations=heights,
             devnet=Devnet(devnet_name, blocks),
             trusted_header=trusted_header,
         )

@@ -326,6 +326,67 @@ def test_a_kernel_that_cannot_be_loaded_is_told_first(tmp_path: Path) -> None:
     assert "FAIL  x11        the X11 kernel does not work: wrong ELF class; reinstall it" in done.stdout
 
 
+def test_it_goes_the_way_that_the_settings_say(bench: Bench) -> None:
+    """The proxy, the peers and the directory of the environment, as a client would: nothing goes round the proxy."""
+    for name, value in (("NETWORK", "simnet"), ("DATADIR", bench.place), ("PROXY", "127.0.0.1:1")):
+        bench.patch.setenv(f"PHASEGATE_{name}", str(value))
+    bench.patch.setenv("PHASEGATE_PEERS", bench.node)
+    outcome = bench.run("doctor", "--json")
+    (odd,) = [line for line in outcome.events("finding") if line["verdict"] != "ok"]
+    assert (outcome.code, odd["check"]) == (7, "peers")
+    assert "proxy 127.0.0.1:1" in odd["detail"]
+    assert str(bench.place) in next(line["detail"] for line in outcome.lines if line["check"] == "directory")
+    bench.patch.delenv("PHASEGATE_PROXY")
+    assert bench.run("doctor").code == 0
+    assert bench.run("doctor", "--peer", "127.0.0.1:1").code == 7
+    bench.patch.setenv("PHASEGATE_PEER", "x")
+    outcome = bench.run("doctor")
+    assert (outcome.code, "PHASEGATE_PEER is no setting" in outcome.err) == (2, True)
+
+
+def test_who_wants_no_strangers_meets_none(bench: Bench) -> None:
+    """No seed is asked, whether it is the network's or one of the settings, and no peer but the given one."""
+    asked = list[str]()
+
+    async def resolve(name: str, _port: int, /) -> Sequence[Any]:
+        asked.append(name)
+        await trio.lowlevel.checkpoint()
+        return []
+
+    bench.seams(resolve=resolve)
+    (bench.place / "phasegate.toml").write_text(
+        f'connect_only = true\npeers = ["{bench.node}"]\ndns_seeds = ["seed.invalid"]', encoding="utf-8"
+    )
+    bench.patch.setenv("PHASEGATE_CONFIG", str(bench.place / "phasegate.toml"))
+    outcome = bench.run("doctor", "--datadir", bench.place)
+    assert (outcome.code, asked) == (0, [])
+    assert "nobody is looked for: connect_only is set" in outcome.out
+    assert "1 of 1 peers were reached" in outcome.out
+
+
+def test_the_settings_name_the_chain_unless_a_directory_or_an_option_does(bench: Bench) -> None:
+    """What the directory holds is examined if it is given; what the settings say of another chain is left out."""
+    (bench.place / "phasegate.toml").write_text(
+        'network = "devnet"\nactivations = {v20 = 9}\ndevnet = {name = "foo"}', encoding="utf-8"
+    )
+    bench.patch.setenv("PHASEGATE_CONFIG", str(bench.place / "phasegate.toml"))
+
+    def examined(*words: str | Path) -> str:
+        outcome = bench.run("doctor", "--offline", *words)
+        assert outcome.err == ""
+        return str(outcome.out)
+
+    assert "simnet.sqlite" in examined("--datadir", bench.place)
+    (bench.place / "none").mkdir()
+    for words, chain in (
+        (("--datadir", bench.place / "none"), "devnet-foo"),
+        (("--datadir", bench.place / "none", "--network", "mainnet"), "mainnet"),
+        (("--datadir", bench.place / "none", "--network", "devnet"), "devnet-foo"),
+        (("--datadir", bench.place / "none", "--devnet-name", "bar"), "devnet-bar"),
+    ):
+        assert f"{chain}.sqlite" in examined(*words)
+
+
 def test_wrong_options_are_usage(run: Run, tmp_path: Path) -> None:
     """And a directory with several stores asks which."""
     assert run("doctor", "--network", "nonet", "--datadir", tmp_path).code == 2

@@ -96,6 +96,24 @@ def test_a_chain_moves_in_a_file(run: Run, honest: Any, synced: Path, tmp_path: 
     assert digest(run, again) == digest(run, synced)
 
 
+def test_an_import_goes_where_the_settings_say(
+    run: Run, synced: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a sync would; a directory that is given is stronger, and activations are those of the settings."""
+    run("export", tmp_path / "chain", "--datadir", synced)
+    monkeypatch.setenv("PHASEGATE_DATADIR", str(tmp_path / "chosen"))
+    monkeypatch.setenv("PHASEGATE_NETWORK", "simnet")
+    assert run("import", tmp_path / "chain").code == 0
+    assert (tmp_path / "chosen" / "simnet.sqlite").is_file()
+    assert run("import", tmp_path / "chain", "--datadir", tmp_path / "given").code == 0
+    assert (tmp_path / "given" / "simnet.sqlite").is_file()
+    monkeypatch.setenv("PHASEGATE_DATADIR", str(tmp_path / "other"))
+    monkeypatch.setenv("PHASEGATE_ACTIVATIONS", "v20=77")
+    assert "made with activation v20=2, not v20=77" in run("import", tmp_path / "chain").err
+    monkeypatch.setenv("PHASEGATE_NETWORK", "regtest")
+    assert run("import", tmp_path / "chain").code == 0
+
+
 def test_people_are_told_what_was_proven(run: Run, synced: Path, tmp_path: Path) -> None:
     """And what the peers are left to say."""
     assert "simnet: headers 0..120, filters 0..120 in" in run("export", tmp_path / "a", "--datadir", synced).out
