@@ -78,6 +78,7 @@ class Usual:
     devnet_name: str
     heights: Mapping[str, int]
     min_difficulty_blocks: int
+    birthday: str
 
 
 def usual_store(network: str | None, devnet_name: str, heights: Mapping[str, int]) -> Usual:
@@ -99,7 +100,9 @@ def usual_store(network: str | None, devnet_name: str, heights: Mapping[str, int
     place = choice.get("datadir")
     blocks = choice.get("devnet.min_difficulty_blocks", 0)
     heights = heights or choice.get("activations", {})
-    return Usual(None if place is None else Path(place), network, devnet_name, heights, blocks)
+    return Usual(
+        None if place is None else Path(place), network, devnet_name, heights, blocks, choice.get("birthday", "")
+    )
 
 
 def same_chain(named: tuple[str | None, str], network: str | None, devnet_name: str) -> bool:

@@ -18,7 +18,7 @@ from phasegate.engine.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from phasegate.engine.chain_description import Description
+    from phasegate.engine.chain_import import Imported
     from phasegate.engine.config import Config
 
 
@@ -38,6 +38,13 @@ def import_(
             metavar="HEIGHT:HEADER:CHAINWORK", help="Take a file that begins at this header, which you vouch for."
         ),
     ] = "",
+    birthday: Annotated[
+        str,
+        typer.Option(
+            metavar="HEIGHT|DATE",
+            help="Nothing watched is older: take a file that begins no later than this, and search nothing below.",
+        ),
+    ] = "",
     as_json: options.AsJson = False,
 ) -> None:
     """Make a new store from an exported chain. The file need not be trusted: all is verified, or nothing is made."""
@@ -47,25 +54,29 @@ def import_(
         try:
             with _opened(file) as source:
                 choice = _Choice(network, datadir, tuple(activation or ()), devnet_name, min_difficulty_blocks)
-                config = choice.config(source, trusted_header)
-                told = _import(config, source, hidden=as_json)
+                config = choice.config(source, trusted_header, birthday)
+                done = _import(config, source, hidden=as_json)
         except BadChainFile as bad:
             refuse("import", f"{file}: {bad}", Code.FAILED)
         except MemoryError:
             refuse("import", f"{file}: there is no memory for it", Code.FAILED)
+    told = done.told
     if as_json:
         from phasegate.cli.output import write_line
 
-        fields = {"network": told.network, "datadir": str(config.datadir), **chain_fields(told.reach)}
-        write_line("imported", None, fields)
+        place = {"network": told.network, "datadir": str(config.datadir), "birthday": done.birthday}
+        write_line("imported", None, {**place, **chain_fields(told.reach)})
         return
-    typer.echo(f"{told.network} in {config.datadir}: {chain_told(told.reach)}, all verified")
+    searched = f"; nothing below {done.birthday} is searched" if done.birthday else ""
     if told.reach.filter_count:
         typer.echo("filter headers are as good as one peer's word: the next sync holds them against those of its peers")
+    typer.echo(f"{told.network} in {config.datadir}: {chain_told(told.reach)}, all verified{searched}")
 
 
 def _opened(file: Path) -> BinaryIO:
     try:
+        if not (file.is_file() or file.is_dir()) and file.exists():
+            raise ConfigError(f"{file} is no regular file: keep what comes out of it in one, and import that")
         return file.open("rb")
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
@@ -87,7 +98,7 @@ class _Choice:
         self._activation = activation
         self._devnet = devnet_name, min_difficulty_blocks
 
-    def config(self, source: BinaryIO, trusted_header: str) -> Config:
+    def config(self, source: BinaryIO, trusted_header: str, birthday: str) -> Config:
         """The configuration to import under.
 
         Raises:
@@ -109,18 +120,20 @@ class _Choice:
         if datadir is None:
             usual = usual_store(name, devnet_name, heights)
             datadir, devnet_name, heights = usual.datadir, usual.devnet_name, usual.heights
-            blocks = blocks or usual.min_difficulty_blocks
+            blocks, birthday = blocks or usual.min_difficulty_blocks, birthday or usual.birthday
         return Config.create(
             name,
             datadir=datadir,
             activations=heights,
             devnet=Devnet(devnet_name, blocks),
             trusted_header=trusted_header,
+            birthday=birthday,
         )
 
 
-def _import(config: Config, source: BinaryIO, *, hidden: bool) -> Description:
+def _import(config: Config, source: BinaryIO, *, hidden: bool) -> Imported:
     from phasegate.engine.chain_import import import_chain
 
     with work_bar("items", hidden=hidden) as report:
-        return import_chain(source, config.network, config.datadir, config.anchor, int(time.time()), report)
+        given = config.network, config.datadir, config.anchor, int(time.time()), report, config.birthday
+        return import_chain(source, *given)

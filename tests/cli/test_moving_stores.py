@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 from phasegate.consensus.params import SIMNET
 from phasegate.store import Store
 from tests.cli.conftest import COMMAND
-from tests.exported_chains import changed, flipped, sections_of, with_payload
+from tests.exported_chains import changed, exported, flipped, sections_of, stored, with_payload
+from tests.simulated_world import small_chain
 
 Run = Callable[..., Any]
 
@@ -114,12 +116,35 @@ def test_an_import_goes_where_the_settings_say(
     assert run("import", tmp_path / "chain").code == 0
 
 
+def test_a_file_that_begins_late_is_taken_by_who_says_so(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, check_line: Run
+) -> None:
+    """The refusal names the height; with the option, or the setting, it is taken, and the last line tells of it."""
+    chain, file, data = small_chain(), tmp_path / "chain", tmp_path / "data"
+    store = stored(tmp_path / "late", chain, 300, birthday=120)
+    file.write_bytes(exported(store, SIMNET))
+    store.close()
+    outcome = run("import", file, "--datadir", data)
+    assert (outcome.code, outcome.out, len(outcome.err.splitlines())) == (2, "", 1)
+    assert "with --birthday 120" in outcome.err
+    assert not (data / "simnet.sqlite").exists()
+    assert "with --birthday 120" in run("import", file, "--datadir", data, "--birthday", "119").err
+    told = run("import", file, "--datadir", data, "--birthday", "120").out
+    assert told.splitlines()[-1].endswith("all verified; nothing below 120 is searched")
+    monkeypatch.setenv("PHASEGATE_DATADIR", str(tmp_path / "own"))
+    monkeypatch.setenv("PHASEGATE_BIRTHDAY", "2000")
+    (line,) = run("import", file, "--json").lines
+    check_line(line)
+    assert (line["birthday"], line["filters_from"]) == (120, 120)
+
+
 def test_people_are_told_what_was_proven(run: Run, synced: Path, tmp_path: Path) -> None:
     """And what the peers are left to say."""
     assert "simnet: headers 0..120, filters 0..120 in" in run("export", tmp_path / "a", "--datadir", synced).out
     told = run("import", tmp_path / "a", "--datadir", tmp_path / "again").out
     assert "headers 0..120, filters 0..120, all verified" in told
     assert "as good as one peer's word" in told
+    assert "is searched" not in told
     assert "no filters" in run("export", tmp_path / "b", "--datadir", synced, "--no-filters").out
 
 
@@ -147,3 +172,18 @@ def test_a_file_that_is_wrong_is_refused_in_one_line(run: Run, synced: Path, tmp
         assert not (tmp_path / "fresh" / "simnet.sqlite").exists()
     assert run("import", tmp_path / "missing").code == 2
     assert run("export", tmp_path / "chain", "--datadir", synced).code == 5
+
+
+def test_what_is_no_file_to_read_is_named(run: Run, tmp_path: Path) -> None:
+    """A pipe, a device, a disk that fails while it is read: the chain file is at fault, and not what is written to."""
+    os.mkfifo(tmp_path / "pipe")
+    for place, code, reason in (
+        (tmp_path / "pipe", 2, "is no regular file"),
+        (Path("/dev/zero"), 2, "is no regular file"),
+        (tmp_path, 2, "cannot be read: Is a directory"),
+        (Path("/proc/self/mem"), 4, "it cannot be read at byte 0: Input/output error"),
+    ):
+        outcome = run("import", place, "--datadir", tmp_path / "data", "--network", "simnet")
+        assert (outcome.code, outcome.out, len(outcome.err.splitlines())) == (code, "", 1), outcome.err
+        assert outcome.err.startswith(f"phasegate import: {place}")
+        assert reason in outcome.err
