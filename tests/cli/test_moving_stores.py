@@ -80,6 +80,17 @@ def test_backups_are_refused_in_one_line(run: Run, synced: Path, tmp_path: Path)
     assert "simnet up to height 120 in " in told.out
 
 
+def test_what_killed_runs_have_left_is_named(run: Run, synced: Path, tmp_path: Path) -> None:
+    """Where it is of another target, for it is large and hidden; standard out has what it always has."""
+    with subprocess.Popen([*COMMAND, "--version"], stdout=subprocess.DEVNULL) as process:
+        left = tmp_path / f".yesterday.{process.pid}.partial"
+    left.write_bytes(b"")
+    for command in ("backup", "export"):
+        outcome = run(command, tmp_path / command, "--datadir", synced, "--json")
+        assert (outcome.code, len(outcome.lines)) == (0, 1)
+        assert outcome.err == f"phasegate {command}: {left} is left of a run that was killed: it can be removed\n"
+
+
 def test_a_chain_moves_in_a_file(run: Run, honest: Any, synced: Path, tmp_path: Path, check_line: Run) -> None:
     """Exported, imported, synced on: the store is that of a client that downloaded everything."""
     file, again = tmp_path / "chain", tmp_path / "again"

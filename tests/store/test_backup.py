@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,7 @@ import pytest
 
 from phasegate.consensus.params import SIMNET
 from phasegate.store import AppendJournal, Store, StoreCorrupt, StoreFailed, StoreMismatch
+from phasegate.store.aside import left_behind
 from phasegate.store.backup import Copied, back_up
 from phasegate.store.schema import VERSION
 from tests.store.old_schemas import SCHEMAS, written_by_schema
@@ -153,3 +156,18 @@ def test_a_full_disk_leaves_nothing(store: Store, trunk: FakeChain, tmp_path: Pa
 def test_a_directory_that_is_not_there(store: Store, tmp_path: Path) -> None:
     with pytest.raises(StoreFailed, match="nowhere"):
         back_up(tmp_path / NAME, tmp_path / "nowhere" / "copy")
+
+
+def test_what_a_killed_backup_has_left_is_cleared_away(store: Store, tmp_path: Path) -> None:
+    """By the next one to the same target; a process that lives, another target and foreign files are left alone."""
+    place = tmp_path / "copies"
+    place.mkdir()
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        dead = process.pid
+    gone = [f".copy.{dead}.partial", f".copy.{dead}.partial-journal", f".copy.{os.getpid()}.partial-wal"]
+    kept = [f".copy.{os.getppid()}.partial", f".other.{dead}.partial", f"copy.{dead}.partial", ".copy.0.partial"]
+    for name in (*gone, *kept):
+        (place / name).write_bytes(b"")
+    back_up(tmp_path / NAME, place / "copy")
+    assert sorted(path.name for path in place.iterdir()) == sorted([*kept, "copy"])
+    assert left_behind(place) == [place / f".other.{dead}.partial"]
