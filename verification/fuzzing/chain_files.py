@@ -56,11 +56,20 @@ class _Bounded(io.BytesIO):
 
 def chain_files(data: bytes) -> None:
     """One file, imported into a directory of its own."""
+    _compiled()
     choices = Choices(data)
     mended, birthday = choices.flag(), choices.pick(_BIRTHDAYS)
     raw = choices.rest()
     with TemporaryDirectory(prefix="fuzz-", dir=_IN_MEMORY) as place:
         _imported(_summed(raw) if mended else raw, Path(place) / "data", birthday)
+
+
+@cache
+def _compiled() -> None:
+    """Have the loops compiled that an import needs, so that no input is held up by that."""
+    for raw in (whole_file(), whole_file(based=True)):
+        with TemporaryDirectory(prefix="fuzz-", dir=_IN_MEMORY) as place:
+            _imported(raw, Path(place) / "data", BASE)
 
 
 def chain_file_input(raw: bytes, *, mended: bool = True, birthday: int | None = 1 << 30) -> bytes:
