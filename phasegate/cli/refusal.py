@@ -12,6 +12,7 @@ from typing import NoReturn
 
 import typer
 
+from phasegate.consensus.private_keys import hushed
 from phasegate.engine.errors import ConfigError
 
 
@@ -34,9 +35,9 @@ def one_line(text: str) -> str:
 
 
 def say_error(command: str, reason: str) -> None:
-    """Write a line to standard error; `command` is "" for the whole command line."""
+    """Write a line to standard error, without what may be a private key; `command` is "" for the whole command line."""
     who = f"phasegate {command}".strip()
-    typer.echo(f"{who}: {one_line(reason)}", err=True)
+    typer.echo(f"{who}: {hushed(one_line(reason))}", err=True)
 
 
 def name_left_behind(command: str, directory: Path) -> None:

@@ -233,6 +233,7 @@ def test_what_a_file_may_not_say_is_refused_with_its_name(tmp_path: Path, text: 
         ("PHASEGATE_LIMITS_MAX_PEERS", "9" * 40, "PHASEGATE_LIMITS_MAX_PEERS: '9999"),
         ("PHASEGATE_LIMITS_MAX_PEERS", "0", "PHASEGATE_LIMITS_MAX_PEERS: limits: max_peers 0 is not more than 0"),
         ("PHASEGATE_LIMITS_BATCH", "filters", "PHASEGATE_LIMITS_BATCH: 'filters' is not a table of whole numbers"),
+        ("PHASEGATE_DATADIR", "", "PHASEGATE_DATADIR: '' is not a path"),
         ("PHASEGATE_FILTERS", "maybe", "PHASEGATE_FILTERS: 'maybe' is not true or false"),
         ("PHASEGATE_MAX_TIP_AGE", "-1", "PHASEGATE_MAX_TIP_AGE: '-1' is not a number of seconds"),
         ("PHASEGATE_PEERS", "here:99999", "PHASEGATE_PEERS: peers: peer 'here:99999' is not HOST:PORT"),
