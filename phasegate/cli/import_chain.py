@@ -105,8 +105,6 @@ class _Choice:
             BadChainFile: the file does not say of which network it is.
             ConfigError: what is chosen is wrong.
         """
-        from phasegate.engine.chain_description import first_section, network_of
-        from phasegate.engine.chain_file import read_sections
         from phasegate.engine.config import Config, Devnet
 
         name, (devnet_name, blocks) = self._network, self._devnet
@@ -115,7 +113,7 @@ class _Choice:
         if name is None and devnet_name:
             name = "devnet"
         if name is None:
-            name, _, devnet_name = network_of(first_section(read_sections(source))).partition("-")
+            name, devnet_name = _told_network(source)
             source.seek(0)
         if datadir is None:
             usual = usual_store(name, devnet_name, heights)
@@ -129,6 +127,25 @@ class _Choice:
             trusted_header=trusted_header,
             birthday=birthday,
         )
+
+
+def _told_network(source: BinaryIO) -> tuple[str, str]:
+    """Network and devnet name that a file says it is of.
+
+    Raises:
+        BadChainFile: it does not say, or there is no such network.
+    """
+    from phasegate.consensus.params import UnfitSetting, UnknownNetwork, network
+    from phasegate.engine.chain_description import first_section, network_of
+    from phasegate.engine.chain_file import read_sections
+
+    section = first_section(read_sections(source))
+    name, _, devnet_name = network_of(section).partition("-")
+    try:
+        network(name, devnet_name=devnet_name)
+    except (UnknownNetwork, UnfitSetting) as error:
+        raise section.refused(f"it is of no network that there is: {error}") from error
+    return name, devnet_name
 
 
 def _import(config: Config, source: BinaryIO, *, hidden: bool) -> Imported:

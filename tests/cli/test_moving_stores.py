@@ -181,8 +181,18 @@ def test_a_file_that_is_wrong_is_refused_in_one_line(run: Run, synced: Path, tmp
         assert (outcome.code, outcome.out, len(outcome.err.splitlines())) == (code, "", 1), outcome.err
         assert reason in outcome.err
         assert not (tmp_path / "fresh" / "simnet.sqlite").exists()
+    for name in ("atlantis", "devnet-../../x", "simnet-x", "\ud800\n"):
+        told = changed(raw, 1, with_payload(lambda text, name=name: _of_network(text, name)))  # type: ignore[misc]
+        (tmp_path / "lost").write_bytes(told)
+        outcome = run("import", tmp_path / "lost", "--datadir", tmp_path / "fresh")
+        assert (outcome.code, len(outcome.err.splitlines())) == (4, 1)
+        assert "lost: section 1 (description, at byte 12): it is of no network that there is" in outcome.err
     assert run("import", tmp_path / "missing").code == 2
     assert run("export", tmp_path / "chain", "--datadir", synced).code == 5
+
+
+def _of_network(text: bytes, name: str) -> bytes:
+    return json.dumps({**json.loads(text), "network": name}).encode()
 
 
 def test_what_is_no_file_to_read_is_named(run: Run, tmp_path: Path) -> None:
