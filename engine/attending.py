@@ -38,8 +38,11 @@ class Attending(Lookups):
                 `seen` is what to remember, and belongs to this store.
 
         Raises:
+            ConfigError: a capacity below 1.
             StoreError: with `after`, here or from the subscription: the store cannot be read, or the client has ended.
         """
+        if capacity < 1:
+            raise ConfigError(f"capacity {capacity} has no room for an event")
         if after is None:
             return self._events.subscribe(capacity)
         following = Following(capacity, self._as_stored(after), self._missed)

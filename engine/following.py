@@ -76,9 +76,13 @@ class Seen:
         return False
 
     def within(self, ends: Seen) -> Seen:
-        """This, but no further than `ends`, and of its run."""
-        transition, transaction = min(self.transition, ends.transition), min(self.transaction, ends.transaction)
-        return Seen(transition, transaction, min(self.lost, ends.lost), ends.run)
+        """This, but no further than `ends`, nothing below 0, and of its run."""
+
+        def bound(seen: int, end: int) -> int:
+            return max(0, min(seen, end))
+
+        transition, transaction = bound(self.transition, ends.transition), bound(self.transaction, ends.transaction)
+        return Seen(transition, transaction, bound(self.lost, ends.lost), ends.run)
 
 
 class Following(Subscription):

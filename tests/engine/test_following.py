@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
+from phasegate.engine.errors import ConfigError
 from phasegate.engine.events import Event, Lagged, Progress, TransactionFound, TransactionLost, Transition
 from phasegate.engine.following import Following, Seen
 from phasegate.engine.opening import open_store
@@ -282,6 +283,23 @@ async def test_what_was_lost_meanwhile_is_told(world: World, running: Start, aut
         assert run.client.events(after=attrs.evolve(seen, lost=99)).seen.lost == lost[-1].row_id
         one = run.client.events(after=attrs.evolve(seen, lost=lost[0].row_id))
         assert [event for event in await missed_of(one) if isinstance(event, TransactionLost)] == lost[1:]
+
+
+async def test_what_cannot_be_a_place_in_the_events_harms_nobody(
+    world: World, running: Start, autojump_clock: MockClock
+) -> None:
+    """A buffer without room is refused before the client publishes into it; ids below the first are the first."""
+    world.add(small_chain(), 1)
+    async with running(world.config(1)) as run:
+        for capacity in (0, -1):
+            with pytest.raises(ConfigError, match="no room"):
+                run.client.events(capacity)
+            with pytest.raises(ConfigError, match="no room"):
+                run.client.events(capacity, after=Seen())
+        await run.until("synced")
+        following = run.client.events(after=Seen(-5, -5, -5))
+        assert following.seen == Seen()
+        assert not isinstance((await missed_of(following))[0], Lagged)
 
 
 class _Rows:
