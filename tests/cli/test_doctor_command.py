@@ -188,6 +188,17 @@ def silent_peer(bench: Bench) -> Any:
     return bench.examine("--peer", "node.test:1")
 
 
+def left_of_a_killed_import(bench: Bench) -> Any:
+    (bench.place / "simnet.import").mkdir()
+    return bench.examine()
+
+
+def left_of_a_killed_backup(bench: Bench) -> Any:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        (bench.place / f".copy.{process.pid}.partial").write_bytes(b"")
+    return bench.examine()
+
+
 def broken_hash(bench: Bench) -> Any:
     bench.patch.setattr("phasegate.consensus.x11.x11", lambda _header: bytes(32))
     return bench.examine()
@@ -231,6 +242,8 @@ FAULTS: Sequence[tuple[Callable[[Bench], Any], str, str, str, str]] = (
     (closed_port, "FAIL", "peers", "127.0.0.1:1 failed: Connection refused", "blocks outgoing TCP"),
     (silent_peer, "FAIL", "peers", "no answer within", "blocks outgoing TCP"),
     (dead_proxy, "FAIL", "peers", "proxy 127.0.0.1:1", "the proxy runs"),
+    (left_of_a_killed_import, "warn", "leftovers", "simnet.import", "remove them"),
+    (left_of_a_killed_backup, "warn", "leftovers", ".partial", "remove them"),
     (broken_hash, "FAIL", "x11", "does not reproduce", "reinstall"),
     (broken_kernel, "FAIL", "kernels", "filter headers differ", "remove the compiled cache"),
     (nowhere_to_keep, "warn", "cache", "cannot be written", "NUMBA_CACHE_DIR"),
@@ -307,6 +320,7 @@ def test_a_store_of_an_older_schema_is_read_as_it_is(bench: Bench, tmp_path: Pat
 def test_a_store_that_is_in_use_is_read_all_the_same(bench: Bench) -> None:
     """Its newest commit, though it stands in the log alone; and the writer goes on."""
     store = Store.open(bench.place, SIMNET)
+    (bench.place / "simnet.import").mkdir()  # as if it were an import that has it in use
     try:
         outcome = bench.examine()
         store.commit([])
