@@ -160,6 +160,8 @@ class Config:
             ConfigError: naming the setting that is wrong, and why.
         """
         chain = _network(network_name, activations, devnet or Devnet())
+        if "\0" in str(datadir):
+            raise ConfigError(f"datadir {str(datadir)!r} is no path")
         _refuse_words(peers=peers, watch=watch, dns_seeds=dns_seeds)
         if connect_only and not peers:
             raise ConfigError("connect_only without a peer: there is nobody to connect to")

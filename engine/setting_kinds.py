@@ -146,7 +146,7 @@ def _seconds(value: Any) -> Any:
 
 
 def _path(value: Any) -> str:
-    if value == "":  # a variable that is set to nothing would stand for wherever the program runs
+    if value == "" or "\0" in str(value):  # a variable that is set to nothing would stand for wherever the program runs
         _refused()
     return os.path.expanduser(str(_exactly(str)(value)))  # noqa: PTH111 - it stays the text that was written
 

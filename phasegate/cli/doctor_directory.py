@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from phasegate.cli.findings import Finding, Verdict, fine, odd, wrong
@@ -26,7 +27,7 @@ def look_at_directory(patient: Patient) -> Iterator[Finding]:
     yield (writable := _look_at_writing(patient))
     yield _look_at_space(patient)
     yield (lock := _look_at_lock(patient))
-    if patient.directory.is_dir():
+    if os.path.isdir(patient.directory):  # noqa: PTH112 - no error where it cannot even be asked
         yield from look_at_database(patient)
         yield from _look_at_leftovers(patient, in_use=lock.verdict is not Verdict.OK)
     elif not writable.remedy:
@@ -38,6 +39,8 @@ def _look_at_writing(patient: Patient) -> Finding:
     remedy = "make the directory writable for this user, on a local disk, or choose another with --datadir"
     place = _existing(patient.directory)
     try:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            patient.directory.stat()  # a name may be too long to be made, or lie behind what may not be looked into
         with tempfile.TemporaryDirectory(prefix=".doctor-", dir=place) as trial:
             _try_database(Path(trial) / "trial.sqlite", patient.seams.vfs)
     except OSError as error:

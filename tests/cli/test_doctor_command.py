@@ -292,6 +292,14 @@ def test_a_healthy_installation_has_nothing_to_mend(bench: Bench, honest: Any) -
     assert sorted((path.name, path.read_bytes()) for path in bench.place.iterdir()) == before
 
 
+def test_a_directory_that_cannot_be_is_a_finding(bench: Bench) -> None:
+    """As one of a name that no file system takes: told with the reason, and the examination goes on to its end."""
+    outcome = bench.examine("--offline", place=bench.place / ("x" * 300))
+    told = {line["check"]: line["detail"] for line in outcome.events("finding") if line["verdict"] == "FAIL"}
+    assert (outcome.code, outcome.lines[-1]["event"]) == (7, "diagnosis")
+    assert "cannot be written: File name too long" in told["directory"]
+
+
 def test_a_directory_that_is_not_there_yet_is_fine(run: Run, tmp_path: Path) -> None:
     """As an empty one is; nothing is made."""
     for place in (tmp_path, tmp_path / "a" / "b"):

@@ -192,6 +192,8 @@ def test_the_file_is_that_which_is_named_first(tmp_path: Path, nowhere: Path) ->
         ("[limits.batch]\nfoo = 1", "limits: batch has no 'foo'"),
         ("activations = {v20 = 'soon'}", "activations {'v20': 'soon'} is not a table of whole numbers"),
         ("activations = {v99 = 5}", "activations: unknown activation 'v99'"),
+        ('datadir = "a\\u0000b"', "datadir 'a\\x00b' is not a path"),
+        ("datadir = ''", "datadir '' is not a path"),
         ("strategy = 'random'", "strategy 'random' is none of sequential, interleaved"),
         ("connect_only = true", "connect_only without a peer"),
         ("max_tip_age = nan", "max_tip_age nan is not a number of seconds"),
