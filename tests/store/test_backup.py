@@ -138,18 +138,20 @@ def test_what_is_no_store_is_no_backup(tmp_path: Path) -> None:
 def test_a_full_disk_leaves_nothing(store: Store, trunk: FakeChain, tmp_path: Path, disk: Disk) -> None:
     """Wherever it fills up; the next attempt succeeds."""
     store.commit([trunk.append(1, 3000)])
-    failed = 0
+    failed, told = 0, list[str]()
     for fail_at in range(1, 200, 12):
         disk.arm(fail_at)
         try:
             back_up(tmp_path / NAME, tmp_path / "copy", disk.vfs)
-        except (StoreFailed, StoreCorrupt):
+        except (StoreFailed, StoreCorrupt) as error:
+            told.append(str(error))
             failed += 1
             assert not list(tmp_path.glob("*copy*"))
         else:
             (tmp_path / "copy").unlink()
         disk.disarm()
     assert failed > 3
+    assert any(line.startswith(f"it cannot be copied to {tmp_path / 'copy'}: ") for line in told)
     back_up(tmp_path / NAME, tmp_path / "copy", disk.vfs)
 
 
