@@ -19,6 +19,8 @@ class Attending(Lookups):
 
     _events: Broadcast
     _ended: bool
+    _began: Seen
+    _run_name: str
 
     @overload
     def events(self, capacity: int = 1024) -> Subscription: ...
@@ -31,13 +33,16 @@ class Attending(Lookups):
 
         Args:
             capacity: events that may wait to be read; the oldest progress goes first, then `Lagged` counts.
-            after: the row ids that were seen last. The transitions and transactions above these are read from the
-                database first, then it goes on live, without a gap and without anything twice; the subscription's
+            after: the row ids that were seen last. The transitions, losses and transactions above these are read from
+                the database first, then it goes on live, without a gap and without anything twice; the subscription's
                 `seen` is what to remember, and belongs to this store.
 
         Raises:
+            ConfigError: a capacity below 1.
             StoreError: with `after`, here or from the subscription: the store cannot be read, or the client has ended.
         """
+        if capacity < 1:
+            raise ConfigError(f"capacity {capacity} has no room for an event")
         if after is None:
             return self._events.subscribe(capacity)
         following = Following(capacity, self._as_stored(after), self._missed)
@@ -45,12 +50,17 @@ class Attending(Lookups):
         return following
 
     def _as_stored(self, seen: Seen) -> Seen:
-        """`seen` as far as the store has it: a power cut may have taken the last rows, whose ids come again then."""
-        transition = min(seen.transition, self._bindings.journal.end)
-        if self._store.transactions(seen.transaction - 1):
-            return Seen(transition, seen.transaction)
-        newest = max((row.row_id for row in self._store.transactions()), default=0)
-        return Seen(transition, min(seen.transaction, newest))
+        """`seen` as far as the store has it: a power cut may have taken the last rows, whose ids come again then.
+
+        What was seen in another run can be no more than the store had when this one began.
+        """
+        now = self._seen_by_now()
+        return seen.within(now if seen.run in ("", now.run) else self._began)
+
+    def _seen_by_now(self) -> Seen:
+        """What who has missed nothing has seen."""
+        store = self._store
+        return Seen(self._bindings.journal.end, store.transactions_end(), store.lost_end(), self._run_name)
 
     async def _missed(self, seen: Seen) -> list[Event]:
         waiting = self._bindings.journal.unstored

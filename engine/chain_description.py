@@ -83,6 +83,8 @@ def read_description(sections: Iterator[Section], network: Network, anchor: Anch
     reach = Reach(*[_height(fields, section, name) for name in ("base", "tip", "birthday", "filters")])
     if not (reach.base <= reach.tip <= HIGHEST and reach.base <= reach.birthday and reach.filters <= reach.tip):
         raise section.refused(f"no chain has {reach.base}..{reach.tip} and filters to {reach.filters}")
+    if not reach.filter_count:  # nothing of what it says about filters can be held against anything
+        reach = Reach(reach.base, reach.tip, reach.base, reach.base - 1)
     first = Anchor(reach.base, _bytes(fields, section, "base_header", HEADER_SIZE), _number(fields, section))
     previous = _bytes(fields, section, "previous_filter_header", 32)
     start = _trusted(section, network, first, anchor)

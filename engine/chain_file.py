@@ -103,8 +103,8 @@ def read_sections(file: BinaryIO) -> Iterator[Section]:
     """The sections of a file, the end left out, each proven to be as it was written.
 
     Raises:
-        BadChainFile: it is no such file, of a later format, damaged, cut short, or something follows its end.
-        OSError: it cannot be read.
+        BadChainFile: it is no such file, of a later format, damaged, cut short, or something follows its end; or it
+            cannot be read.
     """
     place = _read_preamble(file)
     for number in range(1, 1 << 32):
@@ -117,7 +117,7 @@ def read_sections(file: BinaryIO) -> Iterator[Section]:
 
 
 def _read_preamble(file: BinaryIO) -> int:
-    found = file.read(len(MAGIC) + _NUMBER.size)
+    found = _read(file, len(MAGIC) + _NUMBER.size, 0)
     if found[: len(MAGIC)] != MAGIC or len(found) < len(MAGIC) + _NUMBER.size:
         raise BadChainFile("its first bytes are not those of an exported chain")
     (version,) = _NUMBER.unpack_from(found, len(MAGIC))
@@ -142,14 +142,21 @@ def _read_section(file: BinaryIO, number: int, place: int) -> Section:
 
 
 def _exactly(file: BinaryIO, size: int, number: int, place: int) -> bytes:
-    found = file.read(size)
+    found = _read(file, size, place)
     if len(found) != size:
         raise BadChainFile(f"it ends in the middle of section {number}, which begins at byte {place}")
     return found
 
 
+def _read(file: BinaryIO, size: int, place: int) -> bytes:
+    try:
+        return file.read(size)
+    except OSError as error:
+        raise BadChainFile(f"it cannot be read at byte {place}: {error.strerror or error}") from error
+
+
 def _check_end(file: BinaryIO, end: Section) -> None:
     if end.payload or end.start or end.count != end.number - 1:
         raise end.refused(f"it closes {end.count} sections, not {end.number - 1}")
-    if file.read(1):
+    if _read(file, 1, end.place):
         raise BadChainFile(f"something follows its end, {end}")

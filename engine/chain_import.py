@@ -21,6 +21,7 @@ from os import cpu_count
 from pathlib import Path
 from typing import BinaryIO
 
+import attrs
 import numpy as np
 
 from phasegate.consensus.compiled import expect
@@ -33,6 +34,7 @@ from phasegate.consensus.x11 import HEADER_SIZE, x11, x11_many
 from phasegate.engine.chain_description import Description, read_description
 from phasegate.engine.chain_export import Report
 from phasegate.engine.chain_file import BadChainFile, Kind, Section, read_sections
+from phasegate.engine.errors import ConfigError
 from phasegate.store import Anchor, AppendFilterHeaders, AppendHeaders, PackedFilters, PutFilters, SetContext, Store
 from phasegate.store.aside import new_store
 
@@ -42,9 +44,23 @@ MOST = 2000
 Hashed = tuple[Section, bytes]
 
 
+@attrs.frozen
+class Imported:
+    """What a file held, and the first height that is searched in the store which was made of it."""
+
+    told: Description
+    birthday: int
+
+
 def import_chain(
-    file: BinaryIO, network: Network, directory: Path, anchor: Anchor | None, now: int, report: Report
-) -> Description:
+    file: BinaryIO,
+    network: Network,
+    directory: Path,
+    anchor: Anchor | None,
+    now: int,
+    report: Report,
+    birthday: int | None = None,
+) -> Imported:
     """Make the store of `network` in `directory` from a file, everything in it verified.
 
     Args:
@@ -54,24 +70,33 @@ def import_chain(
         anchor: a header that the user trusts, at which the file may begin.
         now: seconds since 1970.
         report: told how many items of how many are done.
-
-    Returns:
-        What the file holds.
+        birthday: the height below which the user has said that nothing is to be searched; None: nothing was said.
 
     Raises:
-        BadChainFile: it is damaged, or breaks a rule; the text names the place.
+        BadChainFile: it cannot be read, is damaged, or breaks a rule; the text names the place.
+        ConfigError: it begins above the birthday, or without one above the anchor or genesis.
         StoreError: the directory holds a store already, or the disk refuses.
-        OSError: the file cannot be read.
     """
     sections = read_sections(file)
     told = read_description(sections, network, anchor)
+    born = _born(told, anchor, birthday)
     with new_store(directory, network.file_name) as place:
-        store = Store.open(place, network, anchor=told.anchor, birthday=told.reach.birthday)
+        store = Store.open(place, network, anchor=told.anchor, birthday=born)
         try:
             _Importing(store, network, told, now, report).run(sections)
         finally:
             store.close()
-    return told
+    return Imported(told, born)
+
+
+def _born(told: Description, anchor: Anchor | None, birthday: int | None) -> int:
+    """The birthday of the store: whoever wrote the file may not choose which blocks its reader does not search."""
+    first = told.reach.birthday
+    if first > max(birthday or 0, anchor.height if anchor else 0):
+        what = "filters begin" if told.reach.filter_count else "chain begins"
+        detail = f"its {what} at height {first}, and nothing below would be searched"
+        raise ConfigError(f"{detail}; if nothing that you watch is older, say so with --birthday {first}")
+    return first if told.reach.filter_count else max(first, birthday or 0)
 
 
 class _Importing:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from secrets import token_hex
 
 import trio
 
@@ -32,7 +33,7 @@ from phasegate.engine.opening import open_store, repair_store
 from phasegate.engine.peer_memory import PeerMemory
 from phasegate.engine.peers import Peer
 from phasegate.engine.pool import Pool
-from phasegate.engine.progress import PHASES, Meter
+from phasegate.engine.progress import Meter, enabled_phases
 from phasegate.engine.recovery import Recovery, Strategy
 from phasegate.engine.regions import REGIONS
 from phasegate.engine.requests import Ledger
@@ -81,9 +82,7 @@ class Client(Attending, Watching):
 
     def _build(self) -> None:
         config = self.config
-        enabled = {"mnlist": config.masternodes, "cfheaders": config.filters, "filters": config.filters}
-        phases = tuple(p for p in PHASES if enabled.get(p, config.filters if p == "blocks" else True))
-        self._meter = Meter(phases, config.network.dip3)
+        self._meter = Meter(enabled_phases(config), config.network.dip3)
         self.broadcasting = Broadcasts(self._writer, self._seams, self._events.publish, self._warn)
         ours, publish = self.broadcasting.knows, self._events.publish
         self._unconfirmed = Unconfirmed(config, self._store, self._seams, publish, ours)
@@ -120,6 +119,8 @@ class Client(Attending, Watching):
         self._vigil = Vigil(self._work, self._interpreter, self._events.publish, self.figures, self._recovery)
         self._writer.on_receipt = self._received
         self.last_progress = 0.0
+        self._run_name = token_hex(8)
+        self._began = self._seen_by_now()
 
     def _relayed(self, peer: Peer, message: Inv | GetData) -> None:
         self.broadcasting.take(peer, message)

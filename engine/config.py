@@ -10,6 +10,7 @@ import attrs
 import platformdirs
 
 from phasegate.consensus.params import Network, UnfitSetting, UnknownActivation, UnknownNetwork, network
+from phasegate.consensus.private_keys import hushed
 from phasegate.consensus.watch_elements import parse_element
 from phasegate.consensus.watch_texts import KeyChain, Watch, parse_watch
 from phasegate.engine.errors import ConfigError
@@ -160,6 +161,8 @@ class Config:
             ConfigError: naming the setting that is wrong, and why.
         """
         chain = _network(network_name, activations, devnet or Devnet())
+        if "\0" in str(datadir):
+            raise ConfigError(f"datadir {str(datadir)!r} is no path")
         _refuse_words(peers=peers, watch=watch, dns_seeds=dns_seeds)
         if connect_only and not peers:
             raise ConfigError("connect_only without a peer: there is nobody to connect to")
@@ -213,7 +216,7 @@ def _refuse_words(**given: object) -> None:
     """Refuse a single text where several are wanted: each of its letters would be taken for one."""
     for name, value in given.items():
         if isinstance(value, str):
-            raise ConfigError(f"{name} {value!r} is a text: give a tuple of texts")
+            raise ConfigError(f"{name} {hushed(repr(value))} is a text: give a tuple of texts")
 
 
 SOCKS_PORT = 1080

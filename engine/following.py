@@ -1,12 +1,19 @@
 """Events from a known row on: what was missed is read from the database, then it goes on live.
 
-Transitions and transactions stand in the database before they are told, each kind under row ids that only grow. So a
-consumer that remembers the two ids that it has seen last (`Seen`) can be given the rest, after a restart of its own or
-of the whole program, without a gap and without seeing anything twice:
+Transitions, found and lost transactions stand in the database before they are told, each kind under row ids that only
+grow. So a consumer that remembers the ids that it has seen last (`Seen`) can be given the rest, after a restart of its
+own or of the whole program, without a gap and without seeing anything twice:
 
 1. The live events are subscribed to first; from then on nothing can be missed, only told twice.
 2. The rows above those seen are read, page by page, until there are none.
 3. The buffered live events follow. One whose row was read already is skipped, for its id is not above the last one.
+
+What was lost is read before what was found, for it may have been found again since: whoever takes both in this order
+holds in the end what the store holds. A loss is told also to who never heard of the transaction, and for as long as the
+store keeps the record.
+
+A power cut may take the last rows of a run, and their ids come again for others. So `Seen` knows the run that it is of:
+ids of another one count only as far as the store had come when this run began.
 
 A consumer that is too slow gets `Lagged` as any other, and then the rows that it missed in the same way. Rows that the
 journal did not keep (`keep_history`) are counted in a `Lagged`, too. All else that is told, such as progress and
@@ -23,8 +30,8 @@ from typing import Any
 import attrs
 import trio
 
-from phasegate.engine.events import Event, Lagged, Subscription, TransactionFound, Transition
-from phasegate.store import JournalRow, Store, StoredTransaction
+from phasegate.engine.events import Event, Lagged, Subscription, TransactionFound, TransactionLost, Transition
+from phasegate.store import JournalRow, LostTransaction, Store, StoredTransaction
 
 PAGE = 1000
 """Rows that are read at once."""
@@ -32,24 +39,50 @@ PAGE = 1000
 
 @attrs.frozen
 class Seen:
-    """The row ids of the newest transition and the newest transaction that a consumer has seen; 0 before the first."""
+    """What a consumer has seen: the row ids of the newest of each kind, 0 before the first.
+
+    Args:
+        transition: of the newest `Transition`.
+        transaction: of the newest `TransactionFound`.
+        lost: of the newest `TransactionLost`.
+        run: of which run of a client they are, as that says it; "" for ids that were put together by hand.
+    """
 
     transition: int = 0
     transaction: int = 0
+    lost: int = 0
+    run: str = attrs.field(default="", eq=False)
 
     def after(self, event: Event) -> Seen:
         """What has been seen with `event`."""
-        if isinstance(event, Transition):
-            return attrs.evolve(self, transition=event.row_id)
-        if isinstance(event, TransactionFound):
-            return attrs.evolve(self, transaction=event.row_id)
+        match event:
+            case Transition(row_id=row_id):
+                return attrs.evolve(self, transition=row_id)
+            case TransactionFound(row_id=row_id):
+                return attrs.evolve(self, transaction=row_id)
+            case TransactionLost(row_id=row_id):
+                return attrs.evolve(self, lost=row_id)
         return self
 
     def covers(self, event: Event) -> bool:
         """Whether `event` has been seen."""
-        if isinstance(event, Transition):
-            return event.row_id <= self.transition
-        return isinstance(event, TransactionFound) and event.row_id <= self.transaction
+        match event:
+            case Transition(row_id=row_id):
+                return row_id <= self.transition
+            case TransactionFound(row_id=row_id):
+                return row_id <= self.transaction
+            case TransactionLost(row_id=row_id):
+                return row_id <= self.lost
+        return False
+
+    def within(self, ends: Seen) -> Seen:
+        """This, but no further than `ends`, nothing below 0, and of its run."""
+
+        def bound(seen: int, end: int) -> int:
+            return max(0, min(seen, end))
+
+        transition, transaction = bound(self.transition, ends.transition), bound(self.transaction, ends.transaction)
+        return Seen(transition, transaction, bound(self.lost, ends.lost), ends.run)
 
 
 class Following(Subscription):
@@ -95,7 +128,7 @@ async def missed(
     seen: Seen,
     now: float,
 ) -> list[Event]:
-    """A page of what comes after `seen`; transitions first, each kind in the order of its row ids.
+    """A page of what comes after `seen`: transitions, then losses, then transactions, in the order of their row ids.
 
     Args:
         store: where it stands.
@@ -111,6 +144,8 @@ async def missed(
         return stored
     if unstored := list(_told(waiting(seen.transition), seen.transition)):
         return unstored
+    if lost := await compute(_lost, store, seen, now):
+        return lost
     return await compute(_transactions, store, seen, now)
 
 
@@ -122,11 +157,11 @@ def _told(rows: Sequence[JournalRow], last: int) -> Iterator[Event]:
     for row in rows:
         if row.row_id > last + 1:
             yield Lagged(row.row_id - last - 1)
-        yield Transition(row.row_id, row.time, row.source, row.target, row.event, row.reason, _facts(row))
+        yield Transition(row.row_id, row.time, row.source, row.target, row.event, row.reason, facts_of(row))
         last = row.row_id
 
 
-def _facts(row: JournalRow) -> Mapping[str, Any]:
+def facts_of(row: JournalRow) -> Mapping[str, Any]:
     """The facts of a row; none if they cannot be read: the journal is told as far as it goes."""
     try:
         facts = json.loads(row.facts_json)
@@ -135,9 +170,19 @@ def _facts(row: JournalRow) -> Mapping[str, Any]:
     return facts if isinstance(facts, dict) else {}
 
 
+def _lost(store: Store, seen: Seen, _now: float) -> list[Event]:
+    return [lost_then(record) for record in store.lost_transactions(seen.lost)[:PAGE]]
+
+
+def lost_then(record: LostTransaction) -> TransactionLost:
+    """A stored loss as it is told."""
+    amounts = record.received, record.sent
+    return TransactionLost(record.row_id, record.time, record.txid, record.height, record.scripts, *amounts)
+
+
 def _transactions(store: Store, seen: Seen, now: float) -> list[Event]:
-    rows = sorted(store.transactions(seen.transaction), key=lambda row: row.row_id)
-    return [found_now(row, now) for row in rows[:PAGE]]
+    rows = sorted(store.transactions(seen.transaction, PAGE), key=lambda row: row.row_id)
+    return [found_now(row, now) for row in rows]
 
 
 def found_now(row: StoredTransaction, now: float) -> TransactionFound:

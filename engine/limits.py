@@ -137,6 +137,8 @@ _MAY_BE_ENDLESS = ("steal_after", "ping_interval", "stale_after", "feeler_interv
 def _check(name: str, figure: object, *, whole: bool) -> None:
     if isinstance(figure, bool) or not isinstance(figure, int if whole else (int, float)):
         raise ConfigError(f"limits: {name} {figure!r} is no {'whole ' * whole}number")
+    if isinstance(figure, int) and figure.bit_length() > 63:
+        raise ConfigError(f"limits: {name} has too many digits")
     most = MOST_OF_A_BATCH.get(name.removeprefix("batch[").rstrip("]"), math.inf)
     if math.isnan(figure) or figure < 0 or (figure == 0 and name not in _MAY_BE_ZERO):
         raise ConfigError(f"limits: {name} {figure} is not more than 0")

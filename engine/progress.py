@@ -13,12 +13,19 @@ from collections.abc import Iterable
 
 import attrs
 
+from phasegate.engine.config import Config
 from phasegate.engine.events import Progress
 from phasegate.store import Watermarks
 
 PHASES = ("headers", "mnlist", "cfheaders", "filters", "blocks")
 WINDOW = 10.0
 """Seconds over which a rate is taken."""
+
+
+def enabled_phases(config: Config) -> tuple[str, ...]:
+    """The phases that a client of this configuration goes through, in order."""
+    wanted = {"headers": True, "mnlist": config.masternodes}
+    return tuple(phase for phase in PHASES if wanted.get(phase, config.filters))
 
 
 @attrs.frozen

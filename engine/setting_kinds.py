@@ -16,7 +16,10 @@ from typing import Any
 
 import attrs
 
+from phasegate.consensus.private_keys import hushed
+
 MIB = 1 << 20
+LARGEST_BITS = 256
 
 
 class Unfitting(ValueError):
@@ -59,21 +62,21 @@ class Kind:
         try:
             return self.take(self.split(text))
         except ValueError:
-            raise Unfitting(f"{text!r} is not {self.wanted}") from None
+            raise Unfitting(f"{hushed(repr(text))} is not {self.wanted}") from None
 
 
 def _shown(value: object) -> str:
-    told = repr(value)
+    told = hushed(repr(value))
     return told if len(told) <= 60 else f"{told[:57]}..."
 
 
 def _exactly(*types: type) -> Callable[[Any], Any]:
-    """Takes values of these types; a truth value is no number."""
+    """Takes values of these types; a truth value is no number, and no number is larger than a chainwork."""
 
     def take(value: Any) -> Any:
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
             raise Unfitting
-        return value
+        return value if not isinstance(value, int) or value.bit_length() <= LARGEST_BITS else _refused()
 
     return take
 
@@ -143,6 +146,8 @@ def _seconds(value: Any) -> Any:
 
 
 def _path(value: Any) -> str:
+    if value == "" or "\0" in str(value):  # a variable that is set to nothing would stand for wherever the program runs
+        _refused()
     return os.path.expanduser(str(_exactly(str)(value)))  # noqa: PTH111 - it stays the text that was written
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import attrs
 
+from phasegate.consensus.private_keys import hushed
 from phasegate.engine.config import Config, Devnet, Limits
 from phasegate.engine.errors import ConfigError
 from phasegate.engine.setting_kinds import DECLARED, NAMED, Kind, Unfitting
@@ -23,8 +24,9 @@ PREFIX = "PHASEGATE_"
 FILE_VARIABLE = "PHASEGATE_CONFIG"
 """Names the file to read, if nothing else does."""
 _OF_TESTS = ("PHASEGATE_VECTORS", "PHASEGATE_REQUIRE_VECTORS", "PHASEGATE_SEED", "PHASEGATE_SOURCES")
-OTHERS = frozenset({FILE_VARIABLE, "PHASEGATE_WEB_TOKEN", *_OF_TESTS})
-"""Variables that are no settings."""
+_OF_SERVICES = ("PHASEGATE_WEB_TOKEN", "PHASEGATE_OPTIONS")
+OTHERS = frozenset({FILE_VARIABLE, *_OF_SERVICES, *_OF_TESTS})
+"""Variables that are no settings: the file's name, what visitors of the view show, the options of a service."""
 LARGEST_FILE = 1 << 20
 """Bytes of a file that is read at all."""
 NETWORK_ARGUMENT = "network_name"
@@ -83,7 +85,7 @@ def in_file(known: Mapping[str, Setting], file: Path) -> Iterator[tuple[str, Cho
     """
     for key, value in _flat(_read(file)):
         if key not in known:
-            raise ConfigError(f"{file}: unknown setting {key!r}{_meant(key, known)}")
+            raise ConfigError(f"{file}: unknown setting {hushed(repr(key))}{_meant(key, known)}")
         yield key, _taken(known[key], value, str(file), key)
 
 
@@ -98,15 +100,22 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         with file.open("rb") as opened:
             raw = opened.read(LARGEST_FILE + 1)
-        if len(raw) > LARGEST_FILE:
-            raise ConfigError(f"{file} has more than {LARGEST_FILE} bytes: it is no configuration")
-        return tomllib.loads(raw.decode("utf-8"))
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
+    if len(raw) > LARGEST_FILE:
+        raise ConfigError(f"{file} has more than {LARGEST_FILE} bytes: it is no configuration")
+    return _tables(raw, file)
+
+
+def _tables(raw: bytes, file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(raw.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} is no TOML: {error}") from error
     except RecursionError as error:
         raise ConfigError(f"{file} is no TOML: it is nested too deeply") from error
+    except ValueError as error:  # of `int`, for thousands of digits
+        raise ConfigError(f"{file} has a number that is too long") from error
 
 
 def _flat(tables: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -149,7 +158,7 @@ def in_words(known: Mapping[str, Setting], words: Iterable[str]) -> Iterator[tup
     for word in words:
         key, equals, text = word.partition("=")
         if not equals or key not in known:
-            raise ConfigError(f"--set {word!r} is not KEY=VALUE of a setting{_meant(key, known)}")
+            raise ConfigError(f"--set {hushed(repr(word))} is not KEY=VALUE of a setting{_meant(key, known)}")
         yield key, _parsed(known[key], text, f"--set {key}")
 
 

@@ -12,10 +12,9 @@ from phasegate.consensus.locks import InstantLock
 from phasegate.engine.events import (
     Event,
     TransactionConflicted,
-    TransactionLost,
     TransactionReturned,
 )
-from phasegate.engine.following import found_now
+from phasegate.engine.following import found_now, lost_then
 from phasegate.engine.unconfirmed import Unconfirmed
 from phasegate.engine.work import Work
 from phasegate.store import LostTransaction, StoredTransaction
@@ -34,7 +33,7 @@ class WalletNews:
         self._work = work
         self._publish = publish
         self._unconfirmed = unconfirmed
-        self._announced = max([found.row_id for found in work.store.transactions()], default=0)
+        self._announced = work.store.transactions_end()
         records = work.store.lost_transactions()
         self._lost = max([record.row_id for record in records], default=0)
         self._missing = {record.txid: record for record in records if record.returned is None}
@@ -58,10 +57,7 @@ class WalletNews:
         for record in self._work.store.lost_transactions(after=self._lost):
             self._lost = record.row_id
             self._missing[record.txid] = record
-            amounts = record.received, record.sent
-            self._publish(
-                TransactionLost(record.row_id, record.time, record.txid, record.height, record.scripts, *amounts)
-            )
+            self._publish(lost_then(record))
         self._unconfirmed.rewound()
 
     def locked(self, lock: InstantLock) -> None:

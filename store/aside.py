@@ -7,6 +7,7 @@ comes to stand under that name. So a name counts as taken as long as any of its 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -34,6 +35,8 @@ def refuse_taken(target: Path) -> None:
 def made_whole(target: Path) -> Iterator[Path]:
     """A path beside `target`, whose file gets that name when the block has ended well; else it is removed.
 
+    What a killed process has left of the same target is cleared away.
+
     Raises:
         StoreMismatch: something stands at `target`, or came there meanwhile.
         StoreFailed: the directory refuses.
@@ -41,7 +44,8 @@ def made_whole(target: Path) -> Iterator[Path]:
     refuse_taken(target)
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        partial.unlink(missing_ok=True)
+        for left in (*left_behind(target.parent, target.name), partial):
+            _remove(left)
         yield partial
         refuse_taken(target)
         settle(partial)
@@ -53,6 +57,29 @@ def made_whole(target: Path) -> Iterator[Path]:
         raise StoreFailed(f"{target}: {error.strerror}") from error
     finally:
         _remove(partial)
+
+
+_PARTIAL = re.compile(r"\.(?P<name>.+)\.(?P<owner>[1-9][0-9]{0,9})\.partial(-wal|-shm|-journal)?")
+
+
+def left_behind(directory: Path, target: str = "") -> list[Path]:
+    """Files that `made_whole` began in a directory, of one target or of any, and whose process is there no more.
+
+    Raises:
+        OSError: the directory cannot be read.
+    """
+    found = [(path, told) for path in directory.iterdir() if (told := _PARTIAL.fullmatch(path.name)) is not None]
+    return sorted([path for path, told in found if target in ("", told["name"]) and not _lives(int(told["owner"]))])
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # of another user
+        return True
+    return True
 
 
 def _give_name(partial: Path, target: Path) -> None:

@@ -48,7 +48,10 @@ def back_up(source: Path, target: Path, vfs: str | None = None) -> Copied:
         with peek(source, vfs) as rows:
             found_version(rows, source)
             rows.run("PRAGMA query_only=0")  # it forbids this, too, though the source is only read
-            rows.run("VACUUM INTO ?", (str(partial),))
+            try:
+                rows.run("VACUUM INTO ?", (str(partial),))
+            except StoreFailed as error:  # SQLite names the source alone, whichever disk it was
+                raise StoreFailed(f"it cannot be copied to {target}: {error}") from error
         with peek(partial, vfs) as rows:
             schema, marks = found_version(rows, source), rows.run("SELECT tip, sequence FROM marks")
         if not marks:

@@ -54,7 +54,7 @@ class Chosen:
         return f"{select} WHERE {self.condition}{order}"
 
 
-AFTER, AT, ABOVE = Chosen("t.row_id > ?1"), Chosen("t.height = ?1"), Chosen("t.height > ?1")
+AT, ABOVE = Chosen("t.height = ?1"), Chosen("t.height > ?1")
 BETWEEN = Chosen("t.row_id > ?1 AND t.row_id <= ?2")
 OF_SCRIPT = Chosen("""t.row_id > ?1 AND t.row_id <= ?2 AND t.txid IN (SELECT txid FROM coins WHERE script = ?3
     UNION SELECT spent_by FROM coins WHERE script = ?3 AND spent_by IS NOT NULL

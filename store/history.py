@@ -13,7 +13,7 @@ import attrs
 
 from phasegate.store import chainlocks, wallet
 from phasegate.store.chosen import BETWEEN, OF_SCRIPT
-from phasegate.store.database import Session, Value
+from phasegate.store.database import Session
 from phasegate.store.instantlocks import locked_against
 from phasegate.store.marks import ChainMarks
 from phasegate.store.segments import HASHES, HEADERS, SPAN, read_joined
@@ -72,17 +72,10 @@ def history(
         script: only those that concern this script.
         limit: only so many, those with the lowest row ids.
     """
-    bounds: tuple[Value, ...] = (after, _MOST) if script is None else (after, _MOST, script)
-    chosen = BETWEEN if script is None else OF_SCRIPT
-    if limit is not None:
-        last = rows.run(_LAST.format(chosen.condition), (*bounds, limit))[0][0]
-        bounds = (after, after if last is None else last, *bounds[2:])
-    found = wallet.chosen_transactions(rows, chosen, bounds)
+    chosen, more = (BETWEEN, ()) if script is None else (OF_SCRIPT, (script,))
+    last = wallet.last_of(rows, chosen, (after, wallet.HIGHEST_ID, *more), limit)
+    found = wallet.chosen_transactions(rows, chosen, (after, last, *more))
     return list(_shown(rows, chain, found))
-
-
-_MOST = (1 << 63) - 1
-_LAST = "SELECT max(row_id) FROM (SELECT row_id FROM transactions AS t WHERE {} ORDER BY row_id LIMIT ?)"
 
 
 def _shown(rows: Session, chain: ChainMarks, found: list[StoredTransaction]) -> Iterator[WalletTransaction]:

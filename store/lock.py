@@ -31,12 +31,12 @@ class Lock:
     def _take(self, path: Path) -> None:
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
         except BlockingIOError as error:
             raise StoreLocked(f"{path.with_suffix('')} is in use by process {_owner(self._fd)}") from error
         except OSError as error:
             raise StoreFailed(f"{path}: {error.strerror}") from error
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         """Give it back, once; the file stays, so that nobody locks a file that is being deleted."""

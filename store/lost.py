@@ -111,6 +111,12 @@ def lost(rows: Session, after: int = 0) -> list[LostTransaction]:
     return [_followed_up(rows, _read(row)) for row in found if _is_whole(row)]
 
 
+def lost_end(rows: Session) -> int:
+    """The row id of the newest record, 0 when there is none."""
+    end: int = rows.run("SELECT coalesce(max(row_id), 0) FROM lost_transactions")[0][0]
+    return end
+
+
 _ROWS = "SELECT row_id, time, txid, height, block_hash, details, crc FROM lost_transactions"
 
 

@@ -18,9 +18,10 @@ from phasegate.consensus.blocks import BlockFindings, Coin, FoundTransaction
 from phasegate.consensus.primitives import OutPoint
 from phasegate.store import seals
 from phasegate.store.changes import RecordBlock
+from phasegate.store.chosen import AT
 from phasegate.store.database import Row, Session, Value
 from phasegate.store.marks import ChainMarks
-from phasegate.store.wallet import StoredTransaction, transactions
+from phasegate.store.wallet import StoredTransaction, chosen_transactions
 
 TOGETHER = 512
 """Rows that one statement writes or looks for."""
@@ -174,14 +175,14 @@ def record_block(rows: Session, chain: ChainMarks, change: RecordBlock) -> None:
     """Apply one `RecordBlock`; a transaction of which something new was learnt gets a new row id."""
     _refuse_unfit(chain, change)
     height, findings = change.height, change.findings
-    before = {tx.txid: tx for tx in transactions(rows, at=height)}
+    before = {tx.txid: tx for tx in chosen_transactions(rows, AT, (height,))}
     touched = {tx.txid for tx in findings.transactions} | before.keys() | _spenders(rows, findings)
     touched -= _record_coins(rows, findings)
     rows.many("INSERT OR IGNORE INTO mentions VALUES(?, ?)", _mentions_of(rows, findings.transactions))
     rows.many(_PUT_TRANSACTION, ((tx.txid, height, tx.position) for tx in findings.transactions))
     rows.many(_PUT_INPUT, ((tx.txid, spent.txid, spent.index) for tx in findings.transactions for spent in tx.inputs))
     _forget_unconcerned_of(rows, touched)
-    for tx in transactions(rows, at=height) if before else ():
+    for tx in chosen_transactions(rows, AT, (height,)) if before else ():
         if before.get(tx.txid, tx) != tx:
             _renew(rows, tx)
     rows.run(_RECORDED, (height,))

@@ -16,7 +16,7 @@ import attrs
 from phasegate.consensus.blocks import Coin
 from phasegate.consensus.primitives import OutPoint
 from phasegate.store.changes import MarkMatched, Rematch, SearchBlocks
-from phasegate.store.chosen import AFTER, AT, Chosen
+from phasegate.store.chosen import BETWEEN, Chosen
 from phasegate.store.database import Session, Value
 from phasegate.store.marks import ChainMarks
 from phasegate.store.pruning import birthday
@@ -202,9 +202,27 @@ _UNSPENT = """SELECT w.script, coalesce(c.value, 0) FROM watch AS w
     LEFT JOIN coins AS c ON c.script = w.script AND c.spent_by IS NULL"""
 
 
-def transactions(rows: Session, after: int = 0, at: int | None = None) -> list[StoredTransaction]:
-    """The found transactions with a row id above `after`, in the chain's order; `at`: of one height only."""
-    return chosen_transactions(rows, AFTER, (after,)) if at is None else chosen_transactions(rows, AT, (at,))
+def transactions(rows: Session, after: int = 0, limit: int | None = None) -> list[StoredTransaction]:
+    """The found transactions above row id `after`, in the chain's order; at most `limit`, those with the lowest ids."""
+    return chosen_transactions(rows, BETWEEN, (after, last_of(rows, BETWEEN, (after, HIGHEST_ID), limit)))
+
+
+def transactions_end(rows: Session) -> int:
+    """The row id of the transaction that was stored last, 0 when there is none."""
+    end: int = rows.run("SELECT coalesce(max(row_id), 0) FROM transactions")[0][0]
+    return end
+
+
+def last_of(rows: Session, chosen: Chosen, bounds: tuple[Value, ...], limit: int | None) -> Value:
+    """Up to which row id to read for the `limit` lowest of those that `chosen` names with `bounds`."""
+    if limit is None:
+        return bounds[1]
+    last = rows.run(_LAST.format(chosen.condition), (*bounds, limit))[0][0]
+    return bounds[0] if last is None else last
+
+
+HIGHEST_ID = (1 << 63) - 1
+_LAST = "SELECT max(row_id) FROM (SELECT row_id FROM transactions AS t WHERE {} ORDER BY row_id LIMIT ?)"
 
 
 def chosen_transactions(rows: Session, chosen: Chosen, bounds: tuple[Value, ...]) -> list[StoredTransaction]:

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 from phasegate.consensus.blocks import Coin
 from phasegate.consensus.primitives import OutPoint
-from phasegate.store import history, holdings, instantlocks, key_chain_use, key_chains, lost, outpoints, wallet
-from phasegate.store.database import Database, Session
-from phasegate.store.history import WalletTransaction
+from phasegate.store import holdings, instantlocks, key_chain_use, key_chains, lost, outpoints, wallet
+from phasegate.store.found_reading import FoundReading
 from phasegate.store.holdings import Balance, Utxo
-from phasegate.store.marks import ChainMarks
 
 
-class WalletReading:
+class WalletReading(FoundReading):
     """The wallet's part of `Reading`, for which the same holds."""
-
-    _database: Database
-
-    @contextmanager
-    def _now(self) -> Iterator[tuple[Session, ChainMarks]]:
-        with self._database.snapshot() as rows:
-            yield rows, ChainMarks.read(rows)
 
     def watch_items(self) -> list[wallet.WatchItem]:
         """All watch items, by script."""
@@ -63,21 +53,6 @@ class WalletReading:
         """The coin at `outpoint`, spent or not; None if it is no coin of a watched script, as far as was found."""
         with self._database.snapshot() as rows:
             return outpoints.coin_at(rows, outpoint)
-
-    def transactions(self, after: int = 0) -> list[wallet.StoredTransaction]:
-        """The found transactions with a row id above `after`, in the chain's order."""
-        with self._database.snapshot() as rows:
-            return wallet.transactions(rows, after)
-
-    def history(self, after: int = 0, script: bytes | None = None, limit: int | None = None) -> list[WalletTransaction]:
-        """The found transactions above row id `after` with all that is known of them; see `store/history.py`."""
-        with self._now() as (rows, chain):
-            return history.history(rows, chain, after, script, limit)
-
-    def lost_transactions(self, after: int = 0) -> list[lost.LostTransaction]:
-        """What reorganisations took out of the chain, above row id `after`, oldest first."""
-        with self._database.snapshot() as rows:
-            return lost.lost(rows, after)
 
     def rival(self, txid: bytes, inputs: Iterable[OutPoint]) -> bytes | None:
         """Another transaction than `txid` that spends one of `inputs`, found in a block or held by a verified lock."""

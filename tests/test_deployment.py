@@ -15,6 +15,7 @@ from typer.main import get_command
 
 from phasegate.cli.app import app
 from phasegate.cli.refusal import Code
+from phasegate.engine.setting_places import OTHERS, PREFIX, in_environment, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 UNIT = ROOT / "deploy" / "phasegate.service"
@@ -60,6 +61,22 @@ def test_the_unit_starts_what_there_is() -> None:
     assert int(service["RestartPreventExitStatus"]) == Code.USAGE
     assert words[words.index("--datadir") + 1] == f"/var/lib/{service['StateDirectory']}"
     assert _unit()["Install"]["WantedBy"] == "multi-user.target"
+
+
+@pytest.mark.parametrize("file", [UNIT, CONTAINER], ids=lambda file: file.name)
+def test_the_variables_of_a_service_are_no_mistakes(file: Path) -> None:
+    """What it has in its environment under our prefix is a setting, or known to be none: the program starts with it."""
+    named = set(re.findall(PREFIX + "[A-Z_]+", file.read_text(encoding="utf-8")))
+    known = settings()
+    assert named <= OTHERS | {setting.variable for setting in known.values()}
+    assert list(in_environment(known, dict.fromkeys(named & OTHERS, "--network mainnet"))) == []
+
+
+def test_the_unit_has_its_options_from_a_variable() -> None:
+    """It is the one that the line above looked for, and the page of settings tells of it."""
+    assert set(re.findall(r"\$(\w+)", UNIT.read_text(encoding="utf-8"))) == {"PHASEGATE_OPTIONS"}
+    page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    assert {name for name in OTHERS if f"`{name}`" not in page} == set()
 
 
 def test_the_unit_is_hardened() -> None:

@@ -15,7 +15,7 @@ import trio
 from trio.testing import MockClock
 
 from phasegate import Client, Config
-from phasegate.engine.setting_places import settings
+from phasegate.engine.setting_places import OTHERS, settings
 from phasegate.p2p.simnet.generated import generate
 from tests.test_examples import simnet
 
@@ -111,8 +111,7 @@ def test_each_variable_of_the_page_is_one() -> None:
     assert len(told) > 4
     Config.load(os.devnull, {"PHASEGATE_NETWORK": "testnet", **told})
     for name in re.findall(r"PHASEGATE_[A-Z_]+", CONFIGURATION):
-        others = ("PHASEGATE_", "PHASEGATE_CONFIG", "PHASEGATE_VECTORS", "PHASEGATE_REQUIRE_VECTORS")
-        assert name in known or name in (*others, "PHASEGATE_SEED", "PHASEGATE_SOURCES", "PHASEGATE_PEER")
+        assert name in known or name in OTHERS or name in ("PHASEGATE_", "PHASEGATE_PEER")
 
 
 def test_the_python_of_the_page_runs(tmp_path: Path) -> None:

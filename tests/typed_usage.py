@@ -151,6 +151,8 @@ async def happenings(client: Client) -> None:
     async for event in following:
         told(event)
         assert_type(following.seen, Seen)
+        assert_type(following.seen.lost, int)
+        assert_type(following.seen.run, str)
 
 
 def told(event: Event) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from phasegate.cli import options
-from phasegate.cli.refusal import refusals
+from phasegate.cli.refusal import name_left_behind, refusals
 
 
 def backup(
@@ -32,6 +32,7 @@ def backup(
         name = f"{config.network.file_name}.sqlite"
         place = target / name if target.is_dir() else target
         copied = back_up(config.datadir / name, place)
+    name_left_behind("backup", place.parent)
     if as_json:
         from phasegate.cli.output import write_line
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import attrs
 import typer
 
 if TYPE_CHECKING:
@@ -68,16 +69,42 @@ def peer_limits(max_peers: int | None) -> dict[str, int | None]:
     return {"max_peers": max_peers, "filter_peers": max_peers if few else None}
 
 
-def usual_store(
-    network: str | None, devnet_name: str, heights: Mapping[str, int]
-) -> tuple[Path | None, str | None, str, Mapping[str, int]]:
+@attrs.frozen
+class Usual:
+    """Where a store is, and of which chain: what options say, and else the settings; None or empty if neither does."""
+
+    datadir: Path | None
+    network: str | None
+    devnet_name: str
+    heights: Mapping[str, int]
+    min_difficulty_blocks: int
+    birthday: str
+
+
+def usual_store(network: str | None, devnet_name: str, heights: Mapping[str, int]) -> Usual:
     """Where the file and the environment have the store, and of which chain, as far as options do not say that.
+
+    Activations and what else belongs to one chain are taken from there only if no other chain is named.
 
     Raises:
         ConfigError: one of the settings cannot be read.
     """
     choice = {key: one.value for key, one in chosen(None, ()).items()}
-    place = choice.get("datadir")
+    named = choice.get("network"), choice.get("devnet.name", "")
     if not (network or devnet_name):
-        network, devnet_name = choice.get("network"), choice.get("devnet.name", "")
-    return None if place is None else Path(place), network, devnet_name, heights or choice.get("activations", {})
+        network, devnet_name = named
+    elif network == named[0] and not devnet_name:
+        devnet_name = named[1]
+    if not same_chain(named, network, devnet_name):
+        choice = {key: choice[key] for key in choice if key == "datadir"}
+    place = choice.get("datadir")
+    blocks = choice.get("devnet.min_difficulty_blocks", 0)
+    heights = heights or choice.get("activations", {})
+    return Usual(
+        None if place is None else Path(place), network, devnet_name, heights, blocks, choice.get("birthday", "")
+    )
+
+
+def same_chain(named: tuple[str | None, str], network: str | None, devnet_name: str) -> bool:
+    """Whether settings that name a network and a devnet are about this one; those that name none are about any."""
+    return named[0] is None or named == (network or "devnet", devnet_name)

@@ -1,8 +1,9 @@
 """`phasegate doctor`: what is wrong with this installation, this data directory or this network, and what to do.
 
-Nothing is changed: databases are opened for reading only, beside whoever has them open, and what is written to try the
-disk is removed again. The installation comes first, because everything else is built on it: without a kernel that
-hashes blocks the other modules cannot even be imported.
+Nothing that is stored is changed, and a client may have the store open. A database is only read, but opened so that it
+can be written, since SQLite needs that for one with a write-ahead log; a log that a crash has left is folded into its
+file then, as by whoever opens it next. What is written to try the disk is removed again. The installation comes first,
+because everything else is built on it: without a kernel that hashes blocks the other modules cannot even be imported.
 """
 
 from __future__ import annotations

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
-from phasegate.cli.findings import Finding, fine, odd, wrong
+from phasegate.cli.findings import Finding, Verdict, fine, odd, wrong
 from phasegate.cli.patient import Patient
 from phasegate.store import StoreCorrupt, StoreError, StoreMismatch
+from phasegate.store.aside import left_behind
 from phasegate.store.database import Database
 from phasegate.store.examination import Examination, examine
 from phasegate.store.lock import holder
@@ -24,9 +26,10 @@ def look_at_directory(patient: Patient) -> Iterator[Finding]:
     """Everything about the directory and the store in it."""
     yield (writable := _look_at_writing(patient))
     yield _look_at_space(patient)
-    yield _look_at_lock(patient)
-    if patient.directory.is_dir():
+    yield (lock := _look_at_lock(patient))
+    if os.path.isdir(patient.directory):  # noqa: PTH112 - no error where it cannot even be asked
         yield from look_at_database(patient)
+        yield from _look_at_leftovers(patient, in_use=lock.verdict is not Verdict.OK)
     elif not writable.remedy:
         yield fine("database", "there is no store yet; `phasegate sync` makes one")
 
@@ -36,6 +39,8 @@ def _look_at_writing(patient: Patient) -> Finding:
     remedy = "make the directory writable for this user, on a local disk, or choose another with --datadir"
     place = _existing(patient.directory)
     try:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            patient.directory.stat()  # a name may be too long to be made, or lie behind what may not be looked into
         with tempfile.TemporaryDirectory(prefix=".doctor-", dir=place) as trial:
             _try_database(Path(trial) / "trial.sqlite", patient.seams.vfs)
     except OSError as error:
@@ -88,6 +93,20 @@ def _look_at_lock(patient: Patient) -> Finding:
         return fine("lock", "nobody has the store open")
     remedy = "a second client cannot use it: stop that process if it is not meant to run"
     return odd("lock", f"{patient.database} is in use by process {owner}", remedy)
+
+
+def _look_at_leftovers(patient: Patient, *, in_use: bool) -> Iterator[Finding]:
+    """What killed commands began there and nobody will finish; nothing if there is nothing."""
+    try:
+        left = left_behind(patient.directory)
+    except OSError:
+        return  # it was told already that the directory cannot be used
+    begun = patient.database.with_suffix(".import")
+    if not in_use and begun.is_dir():
+        left.append(begun)
+    if left:
+        told = ", ".join(map(str, left[:3])) + (f" and {len(left) - 3} more" if len(left) > 3 else "")
+        yield odd("leftovers", f"left of commands that were killed: {told}", "remove them, they take room for nothing")
 
 
 def look_at_database(patient: Patient) -> Iterator[Finding]:

@@ -69,6 +69,8 @@ async def examine_network(patient: Patient) -> list[Finding]:
 
 def _names(patient: Patient) -> Sequence[str]:
     config = patient.config
+    if config.connect_only:
+        return ()
     return config.network.dns_seeds if config.dns_seeds is None else config.dns_seeds
 
 
@@ -82,6 +84,8 @@ async def _ask_seeds(patient: Patient) -> list[Seeded]:
 
 
 def _of_seeds(patient: Patient, seeds: list[Seeded]) -> Finding:
+    if patient.config.connect_only:
+        return fine("dns", "nobody is looked for: connect_only is set")
     if not _names(patient):
         return fine("dns", f"{patient.config.network.file_name} has no seeds")
     if patient.config.proxy is not None:

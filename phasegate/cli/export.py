@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from phasegate.cli import options
-from phasegate.cli.refusal import refusals
+from phasegate.cli.refusal import name_left_behind, refusals
 from phasegate.cli.work_bar import work_bar
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def export(
     with refusals("export"):
         config = options.stored_config(network, datadir, activation, devnet_name)
         reach = _export(config, file, filters=not no_filters, hidden=as_json)
+    name_left_behind("export", file.parent)
     size = file.stat().st_size
     if as_json:
         from phasegate.cli.output import write_line

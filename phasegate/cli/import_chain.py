@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from phasegate.cli import options
+from phasegate.cli.configured import usual_store
 from phasegate.cli.export import chain_fields, chain_told
 from phasegate.cli.refusal import Code, refusals, refuse
 from phasegate.cli.work_bar import work_bar
 from phasegate.engine.errors import ConfigError
 
 if TYPE_CHECKING:
-    from phasegate.engine.chain_description import Description
+    from collections.abc import Mapping
+
+    from phasegate.engine.chain_import import Imported
     from phasegate.engine.config import Config
 
 
@@ -35,6 +38,13 @@ def import_(
             metavar="HEIGHT:HEADER:CHAINWORK", help="Take a file that begins at this header, which you vouch for."
         ),
     ] = "",
+    birthday: Annotated[
+        str,
+        typer.Option(
+            metavar="HEIGHT|DATE",
+            help="Nothing watched is older: take a file that begins no later than this, and search nothing below.",
+        ),
+    ] = "",
     as_json: options.AsJson = False,
 ) -> None:
     """Make a new store from an exported chain. The file need not be trusted: all is verified, or nothing is made."""
@@ -44,25 +54,29 @@ def import_(
         try:
             with _opened(file) as source:
                 choice = _Choice(network, datadir, tuple(activation or ()), devnet_name, min_difficulty_blocks)
-                config = choice.config(source, trusted_header)
-                told = _import(config, source, hidden=as_json)
+                config = choice.config(source, trusted_header, birthday)
+                done = _import(config, source, hidden=as_json)
         except BadChainFile as bad:
             refuse("import", f"{file}: {bad}", Code.FAILED)
         except MemoryError:
             refuse("import", f"{file}: there is no memory for it", Code.FAILED)
+    told = done.told
     if as_json:
         from phasegate.cli.output import write_line
 
-        fields = {"network": told.network, "datadir": str(config.datadir), **chain_fields(told.reach)}
-        write_line("imported", None, fields)
+        place = {"network": told.network, "datadir": str(config.datadir), "birthday": done.birthday}
+        write_line("imported", None, {**place, **chain_fields(told.reach)})
         return
-    typer.echo(f"{told.network} in {config.datadir}: {chain_told(told.reach)}, all verified")
+    searched = f"; nothing below {done.birthday} is searched" if done.birthday else ""
     if told.reach.filter_count:
         typer.echo("filter headers are as good as one peer's word: the next sync holds them against those of its peers")
+    typer.echo(f"{told.network} in {config.datadir}: {chain_told(told.reach)}, all verified{searched}")
 
 
 def _opened(file: Path) -> BinaryIO:
     try:
+        if not (file.is_file() or file.is_dir()) and file.exists():
+            raise ConfigError(f"{file} is no regular file: keep what comes out of it in one, and import that")
         return file.open("rb")
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
@@ -84,34 +98,59 @@ class _Choice:
         self._activation = activation
         self._devnet = devnet_name, min_difficulty_blocks
 
-    def config(self, source: BinaryIO, trusted_header: str) -> Config:
+    def config(self, source: BinaryIO, trusted_header: str, birthday: str) -> Config:
         """The configuration to import under.
 
         Raises:
             BadChainFile: the file does not say of which network it is.
             ConfigError: what is chosen is wrong.
         """
-        from phasegate.engine.chain_description import first_section, network_of
-        from phasegate.engine.chain_file import read_sections
         from phasegate.engine.config import Config, Devnet
 
         name, (devnet_name, blocks) = self._network, self._devnet
+        datadir = self._datadir
+        heights: Mapping[str, int] = options.activation_heights(self._activation)
         if name is None and devnet_name:
             name = "devnet"
         if name is None:
-            name, _, devnet_name = network_of(first_section(read_sections(source))).partition("-")
+            name, devnet_name = _told_network(source)
             source.seek(0)
+        if datadir is None:
+            usual = usual_store(name, devnet_name, heights)
+            datadir, devnet_name, heights = usual.datadir, usual.devnet_name, usual.heights
+            blocks, birthday = blocks or usual.min_difficulty_blocks, birthday or usual.birthday
         return Config.create(
             name,
-            datadir=self._datadir,
-            activations=options.activation_heights(self._activation),
+            datadir=datadir,
+            activations=heights,
             devnet=Devnet(devnet_name, blocks),
             trusted_header=trusted_header,
+            birthday=birthday,
         )
 
 
-def _import(config: Config, source: BinaryIO, *, hidden: bool) -> Description:
+def _told_network(source: BinaryIO) -> tuple[str, str]:
+    """Network and devnet name that a file says it is of.
+
+    Raises:
+        BadChainFile: it does not say, or there is no such network.
+    """
+    from phasegate.consensus.params import UnfitSetting, UnknownNetwork, network
+    from phasegate.engine.chain_description import first_section, network_of
+    from phasegate.engine.chain_file import read_sections
+
+    section = first_section(read_sections(source))
+    name, _, devnet_name = network_of(section).partition("-")
+    try:
+        network(name, devnet_name=devnet_name)
+    except (UnknownNetwork, UnfitSetting) as error:
+        raise section.refused(f"it is of no network that there is: {error}") from error
+    return name, devnet_name
+
+
+def _import(config: Config, source: BinaryIO, *, hidden: bool) -> Imported:
     from phasegate.engine.chain_import import import_chain
 
     with work_bar("items", hidden=hidden) as report:
-        return import_chain(source, config.network, config.datadir, config.anchor, int(time.time()), report)
+        given = config.network, config.datadir, config.anchor, int(time.time()), report, config.birthday
+        return import_chain(source, *given)

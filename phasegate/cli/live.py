@@ -13,7 +13,7 @@ from phasegate.cli.refusal import one_line
 from phasegate.cli.summary import dash, hexed
 from phasegate.engine import events
 from phasegate.engine.config import Config
-from phasegate.engine.progress import PHASES
+from phasegate.engine.progress import PHASES, enabled_phases
 from phasegate.statecharts.places import leaves_of
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class Bars:
             _Pace(),
             expand=True,
         )
-        phases = [phase for phase in PHASES if _wanted(phase, config)]
+        phases = enabled_phases(config)
         self._bars = {phase: self._add(TITLES[phase]) for phase in phases}
         self._overall = self._add("All", total=100.0)
         self._progress.start()
@@ -240,12 +240,6 @@ class _Pace(ProgressColumn):
 
 def _is_syncing(place: str) -> bool:
     return place in PHASES or len(leaves_of(place)) > 1
-
-
-def _wanted(phase: str, config: Config) -> bool:
-    if phase == "mnlist":
-        return config.masternodes
-    return phase == "headers" or config.filters
 
 
 def _print(line: str) -> None:

@@ -95,9 +95,13 @@ class Scribe(threading.Thread):
 
     def _give_up(self) -> None:
         """Nobody takes the lines: let go of them, so that it ends when what it hangs at lets go of it."""
-        while not self._waiting.empty():
-            self._waiting.get_nowait()
-        self._waiting.put_nowait(None)
+        while True:  # the thread takes some as well, and others may put more
+            with suppress(queue.Empty):
+                while True:
+                    self._waiting.get_nowait()
+            with suppress(queue.Full):
+                self._waiting.put_nowait(None)
+                return
 
 
 class _OnceTold:
@@ -109,7 +113,8 @@ class _OnceTold:
         """Called by `logging` where a line could not be written."""
         if not self.failed:
             self.failed = True
-            say_error("sync", f"the log cannot be written: {sys.exc_info()[1]}")
+            with suppress(OSError):  # it may be standard error itself that takes nothing
+                say_error("sync", f"the log cannot be written: {sys.exc_info()[1]}")
 
 
 class _Stream(_OnceTold, logging.StreamHandler[Any]):
@@ -117,7 +122,14 @@ class _Stream(_OnceTold, logging.StreamHandler[Any]):
 
 
 class _File(_OnceTold, WatchedFileHandler):
-    """A file, which is opened anew when somebody has moved it away."""
+    """A file, which is opened anew when somebody has moved it away, and tried again if that cannot be done yet."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line, or say that it cannot be written; opening the file is not part of what `logging` guards."""
+        try:
+            super().emit(record)
+        except OSError:
+            self.handleError(record)
 
 
 def _moment(record: logging.LogRecord) -> str:

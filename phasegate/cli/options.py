@@ -280,10 +280,13 @@ def stored_config(
 
     heights: Mapping[str, int] = activation_heights(activations)
     if datadir is None:
-        datadir, network, devnet_name, heights = usual_store(network, devnet_name, heights)
+        usual = usual_store(network, devnet_name, heights)
+        datadir, network, devnet_name, heights = usual.datadir, usual.network, usual.devnet_name, usual.heights
     place = Config(network=SIMNET).datadir if datadir is None else datadir
     if not (network or devnet_name):
-        network, devnet_name = _only_store(place)
+        if not (held := held_in(place)):
+            raise StoreFailed(f"{place} holds no store; `phasegate sync` makes one")
+        network, devnet_name = the_only(held, place)
     config = Config.create(network or "devnet", datadir=place, activations=heights, devnet=Devnet(devnet_name))
     if not _holds(place, config.network.file_name):
         raise StoreFailed(f"{place} holds no {config.network.file_name} store; `phasegate sync` makes one")
@@ -299,15 +302,24 @@ def _holds(place: Path, name: str) -> bool:
         raise StoreFailed(f"{place} cannot be read: {error.strerror}") from error
 
 
-def _only_store(place: Path) -> tuple[str, str]:
-    """Network and devnet name of the one store in `place`."""
+def held_in(place: Path) -> list[str]:
+    """The names of the networks of which a directory holds a store.
+
+    Raises:
+        StoreFailed: it cannot be read.
+    """
     from phasegate.consensus.params import NETWORKS
-    from phasegate.store import StoreFailed
 
     held = [name for name in NETWORKS if _holds(place, name)]
-    held += sorted([file.stem for file in place.glob("devnet-*.sqlite")])
-    if not held:
-        raise StoreFailed(f"{place} holds no store; `phasegate sync` makes one")
+    return held + sorted([file.stem for file in place.glob("devnet-*.sqlite")])
+
+
+def the_only(held: Sequence[str], place: Path) -> tuple[str, str]:
+    """Network and devnet name of the one store in `place`.
+
+    Raises:
+        ConfigError: it holds several.
+    """
     if len(held) > 1:
         named = " or --devnet-name" if any("-" in name for name in held) else ""
         raise ConfigError(f"{place} holds stores of {', '.join(held)}: choose one with --network{named}")

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import attrs
 
-from phasegate.consensus.params import MAINNET, NETWORKS
-from phasegate.engine.config import Config, Devnet
-from phasegate.engine.errors import ConfigError
+from phasegate.cli.configured import chosen, same_chain
+from phasegate.cli.options import held_in, the_only
+from phasegate.consensus.params import MAINNET
+from phasegate.engine.config import Config
 from phasegate.engine.seams import Seams, proxied
+from phasegate.engine.setting_places import Chosen
+from phasegate.engine.settings import Choice, build
+from phasegate.store import StoreFailed
 from phasegate.store.examination import Examination
 
 
@@ -46,34 +51,47 @@ def admitted(
     proxy: str,
     dns_seeds: tuple[str, ...] | None,
 ) -> Patient:
-    """The patient that the options name.
+    """The patient that the options name, and where they do not, the environment and the file.
 
     Raises:
         ConfigError: one of them is wrong, or several networks are stored and none is chosen.
     """
-    place = Config(network=MAINNET).datadir if datadir is None else datadir
+    choice = chosen(None, (), datadir=datadir, peers=peers, proxy=proxy, dns_seeds=dns_seeds)
+    named = _value(choice, "network", None), _value(choice, "devnet.name", "")
     if not (network or devnet_name):
-        network, devnet_name = _stored(place)
-    config = Config.create(
-        network or "devnet",
-        datadir=place,
-        devnet=Devnet(devnet_name),
-        peers=peers,
-        proxy=proxy,
-        dns_seeds=dns_seeds,
-    )
+        told = datadir is None and named[0] is not None
+        network, devnet_name = named if told else _stored(_value(choice, "datadir", None), named)
+    elif network == named[0]:
+        devnet_name = devnet_name or named[1]
+    config = build({**_kept(choice, alike=same_chain(named, network, devnet_name)), **_chain(network, devnet_name)})
     seams = real_seams()
     return Patient(config, seams if config.proxy is None else proxied(seams, config.proxy))
 
 
-def _stored(place: Path) -> tuple[str, str]:
-    """Network and devnet name of the one store there; mainnet when there is none."""
+_PLACES = ("datadir", "peers", "connect_only", "proxy", "dns_seeds")
+"""The settings that an examination is about, whichever the chain is."""
+
+
+def _kept(choice: Choice, *, alike: bool) -> Choice:
+    """What is needed of the settings; what belongs to a chain only if they are about the one that is examined."""
+    of_chain = {key for key in choice if key == "activations" or key.startswith("devnet.")}
+    return {key: one for key, one in choice.items() if key in _PLACES or (alike and key in of_chain)}
+
+
+def _chain(network: str | None, devnet_name: str) -> Choice:
+    named = {"network": network or "devnet", "devnet.name": devnet_name}
+    return {key: Chosen(value, "the command line") for key, value in named.items() if value}
+
+
+def _value(choice: Choice, key: str, otherwise: Any) -> Any:
+    return choice[key].value if key in choice else otherwise
+
+
+def _stored(place: str | Path | None, otherwise: tuple[str | None, str]) -> tuple[str | None, str]:
+    """Network and devnet name of the one store there; when there is none, what is named otherwise, or mainnet."""
+    directory = Config(network=MAINNET).datadir if place is None else Path(place)
     try:
-        names = sorted([file.stem for file in place.glob("*.sqlite")])
-    except OSError:
-        names = []  # what is wrong with the directory is found later, and told as a finding
-    held = [name for name in names if name in NETWORKS or name.startswith("devnet-")]
-    if len(held) > 1:
-        raise ConfigError(f"{place} holds stores of {', '.join(held)}: choose one with --network")
-    name, _, own = (held[0] if held else MAINNET.name).partition("-")
-    return name, own
+        held = held_in(directory)
+    except StoreFailed:
+        held = []  # what is wrong with the directory is found later, and told as a finding
+    return the_only(held, directory) if held else (otherwise[0] or MAINNET.name, otherwise[1])

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import IntEnum
+from pathlib import Path
 from typing import NoReturn
 
 import typer
 
+from phasegate.consensus.private_keys import hushed
 from phasegate.engine.errors import ConfigError
 
 
@@ -33,9 +35,18 @@ def one_line(text: str) -> str:
 
 
 def say_error(command: str, reason: str) -> None:
-    """Write a line to standard error; `command` is "" for the whole command line."""
+    """Write a line to standard error, without what may be a private key; `command` is "" for the whole command line."""
     who = f"phasegate {command}".strip()
-    typer.echo(f"{who}: {one_line(reason)}", err=True)
+    typer.echo(f"{who}: {hushed(one_line(reason))}", err=True)
+
+
+def name_left_behind(command: str, directory: Path) -> None:
+    """Say which files of killed runs are still in a directory; they may be large, and nobody else looks for them."""
+    from phasegate.store.aside import left_behind
+
+    with suppress(OSError):
+        for path in left_behind(directory):
+            say_error(command, f"{path} is left of a run that was killed: it can be removed")
 
 
 def forget_stdout() -> None:

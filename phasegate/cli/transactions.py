@@ -66,7 +66,7 @@ def _watched(store: Store, config: Config, text: str) -> bytes:
     from phasegate.engine.config import watch_script
 
     script = watch_script(text, config.network)
-    if script not in {item.script for item in store.watch_items()}:
+    if not store.watched([script]):
         raise ConfigError(f"not watched: {text}")
     return script
 

@@ -8,7 +8,6 @@ bounded, and so is that of each feed. What the board itself may have missed it r
 
 from __future__ import annotations
 
-import json
 from collections import Counter, deque
 from collections.abc import Mapping
 from typing import Any
@@ -29,6 +28,7 @@ from phasegate.engine.events import (
     Transition,
     Warned,
 )
+from phasegate.engine.following import facts_of
 from phasegate.engine.progress import PHASES
 from phasegate.statecharts.anatomy import read
 from phasegate.statecharts.catalogue import chart_of
@@ -81,7 +81,7 @@ class Board:
         self.passed_on = Broadcast()
         self.row = client.store.journal_end()
         self.transitions = self.news = 0
-        self._found = max((found.row_id for found in client.transactions()), default=0)
+        self._found = client.store.transactions_end()
         self._events: Subscription = client.events(BUFFERED)
         self._left = trio.Event()
 
@@ -160,7 +160,7 @@ class Board:
     def stepped(self, row: Transition | JournalRow) -> Document:
         """A transition, told for the page; `lines` are those of the picture that it took."""
         trigger = row.trigger if isinstance(row, Transition) else row.event
-        facts = row.facts if isinstance(row, Transition) else _facts(row.facts_json)
+        facts = row.facts if isinstance(row, Transition) else facts_of(row)
         return {
             "row_id": row.row_id,
             "time": round(row.time, 3),
@@ -224,11 +224,3 @@ def shown(text: str) -> str:
     """A text that others may have written: without control characters, and bounded."""
     plain = "".join(c if c.isprintable() else " " for c in text[: LONGEST + 1])
     return plain if len(plain) <= LONGEST else plain[:LONGEST] + "…"
-
-
-def _facts(text: str) -> Mapping[str, Any]:
-    try:
-        facts = json.loads(text)
-    except ValueError:  # damaged rows are told as far as they can be read
-        return {}
-    return facts if isinstance(facts, dict) else {}

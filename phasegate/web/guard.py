@@ -37,6 +37,8 @@ HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
+LONGEST_QUERY, MOST_FIELDS = 1024, 16
+"""Bytes and fields of a query that is looked at."""
 
 
 class Guard:
@@ -84,7 +86,7 @@ class Guard:
 
     def _unknown(self, headers: Headers, query: bytes, path: str) -> Response | None:
         """The refusal of who does not show the token; a first visit is sent on with a cookie."""
-        asked = parse_qs(query.decode("latin-1"), max_num_fields=16).get("token", []) if len(query) <= 1024 else []
+        asked = _asked(query)
         scheme, _, bearer = headers.get("authorization", "").partition(" ")
         shown = [bearer] if scheme.lower() == "bearer" else []
         if self._knows([*shown, *self._cookies(headers)]):
@@ -109,6 +111,16 @@ class Guard:
         answer = RedirectResponse("/", 303)
         answer.set_cookie(self._cookie, self._place.token, httponly=True, samesite="lax", path="/")
         return answer
+
+
+def _asked(query: bytes) -> list[str]:
+    """The tokens in an address; none in one that is too long or has too many fields."""
+    if len(query) > LONGEST_QUERY:
+        return []
+    try:
+        return parse_qs(query.decode("latin-1"), max_num_fields=MOST_FIELDS).get("token", [])
+    except ValueError:
+        return []
 
 
 def _said(status: int, line: str, headers: dict[str, str] | None = None) -> Response:

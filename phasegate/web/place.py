@@ -38,7 +38,7 @@ class Place:
     host: str
     address: IPv4Address | IPv6Address
     port: int
-    token: str
+    token: str = attrs.field(repr=False)
     generated: bool
     socket: socket.socket = attrs.field(repr=False, eq=False)
 

@@ -14,7 +14,7 @@ from phasegate import __version__
 from phasegate.engine.client import Client
 from phasegate.engine.events import Progress
 from phasegate.engine.peers import Peer
-from phasegate.engine.progress import PHASES, counts
+from phasegate.engine.progress import counts, enabled_phases
 from phasegate.p2p.messages import Services
 from phasegate.statecharts.catalogue import CHART_OF
 from phasegate.store import Watermarks
@@ -81,9 +81,7 @@ def phases_of(board: Board) -> list[Document]:
     facts = attrs.evolve(client.facts, outstanding=0)  # what other phases ask for makes this one no less complete
     totals, current = client.totals, client.current
     told = []
-    for phase in PHASES:
-        if not _enabled(client, phase):
-            continue
+    for phase in enabled_phases(client.config):
         figure = running.get(phase) or _resting(client, phase)
         items, seconds = totals.get(phase, (0, 0.0))
         if current is not None and current.phase == phase:
@@ -104,12 +102,6 @@ def phases_of(board: Board) -> list[Document]:
             }
         )
     return told
-
-
-def _enabled(client: Client, phase: str) -> bool:
-    if phase == "mnlist":
-        return client.config.masternodes
-    return phase == "headers" or client.config.filters
 
 
 def _resting(client: Client, phase: str) -> Progress:

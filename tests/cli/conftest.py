@@ -94,6 +94,13 @@ def start_node() -> Iterator[Callable[..., Node]]:
         yield lambda *arguments: stack.enter_context(_node(*arguments))
 
 
+@pytest.fixture(autouse=True)
+def nobodys_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that is told no directory keeps out of those of the user who runs the tests."""
+    for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(tmp_path_factory.mktemp("home")))
+
+
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     """Runs the command line in this process."""

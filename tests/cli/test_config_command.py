@@ -126,3 +126,28 @@ def test_the_other_commands_find_the_store_that_the_settings_name(
     assert run("status", "--json", "--datadir", tmp_path / "two").lines[0]["network"] == "simnet"
     monkeypatch.setenv("PHASEGATE_DATADIR", str(tmp_path / "two"))
     assert "holds no regtest store" in run("status").err
+
+
+def test_activations_of_the_settings_are_those_of_their_network(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another network that an option names is as it is; the same one, named once more, has them."""
+    Store.open(tmp_path, network("regtest", {"v20": 50})).close()
+    Store.open(tmp_path, network("mainnet")).close()
+    Store.open(tmp_path, network("devnet", {"v20": 50}, devnet_name="foo")).close()
+    file, text = tmp_path / "own.toml", f'datadir = "{tmp_path}"\nactivations = {{ v20 = 50 }}\n'
+    monkeypatch.setenv("PHASEGATE_CONFIG", str(file))
+
+    def status(*words: str) -> Any:
+        outcome = run("status", "--json", *words)
+        return outcome.lines[0]["network"] if outcome.code == 0 else outcome.err
+
+    file.write_text(text + 'network = "regtest"', encoding="utf-8")
+    assert [status(), status("--network", "regtest")] == 2 * ["regtest"]
+    assert status("--network", "mainnet") == "mainnet"
+    file.write_text(text + 'network = "devnet"\ndevnet = { name = "foo" }', encoding="utf-8")
+    assert (status(), status("--network", "devnet"), status("--devnet-name", "foo")) == 3 * ("devnet",)
+    assert status("--network", "mainnet") == "mainnet"
+    assert "holds no devnet-bar store" in status("--devnet-name", "bar")
+    file.write_text(text, encoding="utf-8")
+    assert status("--network", "regtest") == "regtest"

@@ -188,6 +188,17 @@ def silent_peer(bench: Bench) -> Any:
     return bench.examine("--peer", "node.test:1")
 
 
+def left_of_a_killed_import(bench: Bench) -> Any:
+    (bench.place / "simnet.import").mkdir()
+    return bench.examine()
+
+
+def left_of_a_killed_backup(bench: Bench) -> Any:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        (bench.place / f".copy.{process.pid}.partial").write_bytes(b"")
+    return bench.examine()
+
+
 def broken_hash(bench: Bench) -> Any:
     bench.patch.setattr("phasegate.consensus.x11.x11", lambda _header: bytes(32))
     return bench.examine()
@@ -231,6 +242,8 @@ FAULTS: Sequence[tuple[Callable[[Bench], Any], str, str, str, str]] = (
     (closed_port, "FAIL", "peers", "127.0.0.1:1 failed: Connection refused", "blocks outgoing TCP"),
     (silent_peer, "FAIL", "peers", "no answer within", "blocks outgoing TCP"),
     (dead_proxy, "FAIL", "peers", "proxy 127.0.0.1:1", "the proxy runs"),
+    (left_of_a_killed_import, "warn", "leftovers", "simnet.import", "remove them"),
+    (left_of_a_killed_backup, "warn", "leftovers", ".partial", "remove them"),
     (broken_hash, "FAIL", "x11", "does not reproduce", "reinstall"),
     (broken_kernel, "FAIL", "kernels", "filter headers differ", "remove the compiled cache"),
     (nowhere_to_keep, "warn", "cache", "cannot be written", "NUMBA_CACHE_DIR"),
@@ -279,6 +292,14 @@ def test_a_healthy_installation_has_nothing_to_mend(bench: Bench, honest: Any) -
     assert sorted((path.name, path.read_bytes()) for path in bench.place.iterdir()) == before
 
 
+def test_a_directory_that_cannot_be_is_a_finding(bench: Bench) -> None:
+    """As one of a name that no file system takes: told with the reason, and the examination goes on to its end."""
+    outcome = bench.examine("--offline", place=bench.place / ("x" * 300))
+    told = {line["check"]: line["detail"] for line in outcome.events("finding") if line["verdict"] == "FAIL"}
+    assert (outcome.code, outcome.lines[-1]["event"]) == (7, "diagnosis")
+    assert "cannot be written: File name too long" in told["directory"]
+
+
 def test_a_directory_that_is_not_there_yet_is_fine(run: Run, tmp_path: Path) -> None:
     """As an empty one is; nothing is made."""
     for place in (tmp_path, tmp_path / "a" / "b"):
@@ -307,6 +328,7 @@ def test_a_store_of_an_older_schema_is_read_as_it_is(bench: Bench, tmp_path: Pat
 def test_a_store_that_is_in_use_is_read_all_the_same(bench: Bench) -> None:
     """Its newest commit, though it stands in the log alone; and the writer goes on."""
     store = Store.open(bench.place, SIMNET)
+    (bench.place / "simnet.import").mkdir()  # as if it were an import that has it in use
     try:
         outcome = bench.examine()
         store.commit([])
@@ -324,6 +346,67 @@ def test_a_kernel_that_cannot_be_loaded_is_told_first(tmp_path: Path) -> None:
     done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (7, "")
     assert "FAIL  x11        the X11 kernel does not work: wrong ELF class; reinstall it" in done.stdout
+
+
+def test_it_goes_the_way_that_the_settings_say(bench: Bench) -> None:
+    """The proxy, the peers and the directory of the environment, as a client would: nothing goes round the proxy."""
+    for name, value in (("NETWORK", "simnet"), ("DATADIR", bench.place), ("PROXY", "127.0.0.1:1")):
+        bench.patch.setenv(f"PHASEGATE_{name}", str(value))
+    bench.patch.setenv("PHASEGATE_PEERS", bench.node)
+    outcome = bench.run("doctor", "--json")
+    (odd,) = [line for line in outcome.events("finding") if line["verdict"] != "ok"]
+    assert (outcome.code, odd["check"]) == (7, "peers")
+    assert "proxy 127.0.0.1:1" in odd["detail"]
+    assert str(bench.place) in next(line["detail"] for line in outcome.lines if line["check"] == "directory")
+    bench.patch.delenv("PHASEGATE_PROXY")
+    assert bench.run("doctor").code == 0
+    assert bench.run("doctor", "--peer", "127.0.0.1:1").code == 7
+    bench.patch.setenv("PHASEGATE_PEER", "x")
+    outcome = bench.run("doctor")
+    assert (outcome.code, "PHASEGATE_PEER is no setting" in outcome.err) == (2, True)
+
+
+def test_who_wants_no_strangers_meets_none(bench: Bench) -> None:
+    """No seed is asked, whether it is the network's or one of the settings, and no peer but the given one."""
+    asked = list[str]()
+
+    async def resolve(name: str, _port: int, /) -> Sequence[Any]:
+        asked.append(name)
+        await trio.lowlevel.checkpoint()
+        return []
+
+    bench.seams(resolve=resolve)
+    (bench.place / "phasegate.toml").write_text(
+        f'connect_only = true\npeers = ["{bench.node}"]\ndns_seeds = ["seed.invalid"]', encoding="utf-8"
+    )
+    bench.patch.setenv("PHASEGATE_CONFIG", str(bench.place / "phasegate.toml"))
+    outcome = bench.run("doctor", "--datadir", bench.place)
+    assert (outcome.code, asked) == (0, [])
+    assert "nobody is looked for: connect_only is set" in outcome.out
+    assert "1 of 1 peers were reached" in outcome.out
+
+
+def test_the_settings_name_the_chain_unless_a_directory_or_an_option_does(bench: Bench) -> None:
+    """What the directory holds is examined if it is given; what the settings say of another chain is left out."""
+    (bench.place / "phasegate.toml").write_text(
+        'network = "devnet"\nactivations = {v20 = 9}\ndevnet = {name = "foo"}', encoding="utf-8"
+    )
+    bench.patch.setenv("PHASEGATE_CONFIG", str(bench.place / "phasegate.toml"))
+
+    def examined(*words: str | Path) -> str:
+        outcome = bench.run("doctor", "--offline", *words)
+        assert outcome.err == ""
+        return str(outcome.out)
+
+    assert "simnet.sqlite" in examined("--datadir", bench.place)
+    (bench.place / "none").mkdir()
+    for words, chain in (
+        (("--datadir", bench.place / "none"), "devnet-foo"),
+        (("--datadir", bench.place / "none", "--network", "mainnet"), "mainnet"),
+        (("--datadir", bench.place / "none", "--network", "devnet"), "devnet-foo"),
+        (("--datadir", bench.place / "none", "--devnet-name", "bar"), "devnet-bar"),
+    ):
+        assert f"{chain}.sqlite" in examined(*words)
 
 
 def test_wrong_options_are_usage(run: Run, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 from phasegate.consensus.params import SIMNET
 from phasegate.store import Store
 from tests.cli.conftest import COMMAND
-from tests.exported_chains import changed, flipped, sections_of, with_payload
+from tests.exported_chains import changed, exported, flipped, sections_of, stored, with_payload
+from tests.simulated_world import small_chain
 
 Run = Callable[..., Any]
 
@@ -78,6 +80,17 @@ def test_backups_are_refused_in_one_line(run: Run, synced: Path, tmp_path: Path)
     assert "simnet up to height 120 in " in told.out
 
 
+def test_what_killed_runs_have_left_is_named(run: Run, synced: Path, tmp_path: Path) -> None:
+    """Where it is of another target, for it is large and hidden; standard out has what it always has."""
+    with subprocess.Popen([*COMMAND, "--version"], stdout=subprocess.DEVNULL) as process:
+        left = tmp_path / f".yesterday.{process.pid}.partial"
+    left.write_bytes(b"")
+    for command in ("backup", "export"):
+        outcome = run(command, tmp_path / command, "--datadir", synced, "--json")
+        assert (outcome.code, len(outcome.lines)) == (0, 1)
+        assert outcome.err == f"phasegate {command}: {left} is left of a run that was killed: it can be removed\n"
+
+
 def test_a_chain_moves_in_a_file(run: Run, honest: Any, synced: Path, tmp_path: Path, check_line: Run) -> None:
     """Exported, imported, synced on: the store is that of a client that downloaded everything."""
     file, again = tmp_path / "chain", tmp_path / "again"
@@ -96,12 +109,53 @@ def test_a_chain_moves_in_a_file(run: Run, honest: Any, synced: Path, tmp_path: 
     assert digest(run, again) == digest(run, synced)
 
 
+def test_an_import_goes_where_the_settings_say(
+    run: Run, synced: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a sync would; a directory that is given is stronger, and activations are those of the settings."""
+    run("export", tmp_path / "chain", "--datadir", synced)
+    monkeypatch.setenv("PHASEGATE_DATADIR", str(tmp_path / "chosen"))
+    monkeypatch.setenv("PHASEGATE_NETWORK", "simnet")
+    assert run("import", tmp_path / "chain").code == 0
+    assert (tmp_path / "chosen" / "simnet.sqlite").is_file()
+    assert run("import", tmp_path / "chain", "--datadir", tmp_path / "given").code == 0
+    assert (tmp_path / "given" / "simnet.sqlite").is_file()
+    monkeypatch.setenv("PHASEGATE_DATADIR", str(tmp_path / "other"))
+    monkeypatch.setenv("PHASEGATE_ACTIVATIONS", "v20=77")
+    assert "made with activation v20=2, not v20=77" in run("import", tmp_path / "chain").err
+    monkeypatch.setenv("PHASEGATE_NETWORK", "regtest")
+    assert run("import", tmp_path / "chain").code == 0
+
+
+def test_a_file_that_begins_late_is_taken_by_who_says_so(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, check_line: Run
+) -> None:
+    """The refusal names the height; with the option, or the setting, it is taken, and the last line tells of it."""
+    chain, file, data = small_chain(), tmp_path / "chain", tmp_path / "data"
+    store = stored(tmp_path / "late", chain, 300, birthday=120)
+    file.write_bytes(exported(store, SIMNET))
+    store.close()
+    outcome = run("import", file, "--datadir", data)
+    assert (outcome.code, outcome.out, len(outcome.err.splitlines())) == (2, "", 1)
+    assert "with --birthday 120" in outcome.err
+    assert not (data / "simnet.sqlite").exists()
+    assert "with --birthday 120" in run("import", file, "--datadir", data, "--birthday", "119").err
+    told = run("import", file, "--datadir", data, "--birthday", "120").out
+    assert told.splitlines()[-1].endswith("all verified; nothing below 120 is searched")
+    monkeypatch.setenv("PHASEGATE_DATADIR", str(tmp_path / "own"))
+    monkeypatch.setenv("PHASEGATE_BIRTHDAY", "2000")
+    (line,) = run("import", file, "--json").lines
+    check_line(line)
+    assert (line["birthday"], line["filters_from"]) == (120, 120)
+
+
 def test_people_are_told_what_was_proven(run: Run, synced: Path, tmp_path: Path) -> None:
     """And what the peers are left to say."""
     assert "simnet: headers 0..120, filters 0..120 in" in run("export", tmp_path / "a", "--datadir", synced).out
     told = run("import", tmp_path / "a", "--datadir", tmp_path / "again").out
     assert "headers 0..120, filters 0..120, all verified" in told
     assert "as good as one peer's word" in told
+    assert "is searched" not in told
     assert "no filters" in run("export", tmp_path / "b", "--datadir", synced, "--no-filters").out
 
 
@@ -127,5 +181,30 @@ def test_a_file_that_is_wrong_is_refused_in_one_line(run: Run, synced: Path, tmp
         assert (outcome.code, outcome.out, len(outcome.err.splitlines())) == (code, "", 1), outcome.err
         assert reason in outcome.err
         assert not (tmp_path / "fresh" / "simnet.sqlite").exists()
+    for name in ("atlantis", "devnet-../../x", "simnet-x", "\ud800\n"):
+        told = changed(raw, 1, with_payload(lambda text, name=name: _of_network(text, name)))  # type: ignore[misc]
+        (tmp_path / "lost").write_bytes(told)
+        outcome = run("import", tmp_path / "lost", "--datadir", tmp_path / "fresh")
+        assert (outcome.code, len(outcome.err.splitlines())) == (4, 1)
+        assert "lost: section 1 (description, at byte 12): it is of no network that there is" in outcome.err
     assert run("import", tmp_path / "missing").code == 2
     assert run("export", tmp_path / "chain", "--datadir", synced).code == 5
+
+
+def _of_network(text: bytes, name: str) -> bytes:
+    return json.dumps({**json.loads(text), "network": name}).encode()
+
+
+def test_what_is_no_file_to_read_is_named(run: Run, tmp_path: Path) -> None:
+    """A pipe, a device, a disk that fails while it is read: the chain file is at fault, and not what is written to."""
+    os.mkfifo(tmp_path / "pipe")
+    for place, code, reason in (
+        (tmp_path / "pipe", 2, "is no regular file"),
+        (Path("/dev/zero"), 2, "is no regular file"),
+        (tmp_path, 2, "cannot be read: Is a directory"),
+        (Path("/proc/self/mem"), 4, "it cannot be read at byte 0: Input/output error"),
+    ):
+        outcome = run("import", place, "--datadir", tmp_path / "data", "--network", "simnet")
+        assert (outcome.code, outcome.out, len(outcome.err.splitlines())) == (code, "", 1), outcome.err
+        assert outcome.err.startswith(f"phasegate import: {place}")
+        assert reason in outcome.err

@@ -13,6 +13,7 @@ from phasegate.store import Store
 
 Run = Callable[..., Any]
 PEER = ("--peer", "127.0.0.1:1")
+WIF = "5KYZdUEo39z3FPrtuX2QbbwGnNP5zTd7yyr2SC1j299sBCnWjss"
 MAINNET_ADDRESS = "XqMkVUZnqe3w4xvgdZRtZoe7gMitDudGs4"
 
 
@@ -103,6 +104,26 @@ def test_another_activation_height_is_exit_5(run: Run, tmp_path: Path) -> None:
     outcome = run("status", "--network", "simnet", "--datadir", tmp_path, "--activation", "v20=100")
     assert outcome.code == 5
     assert "v20" in outcome.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("sync", "--network", "simnet", WIF),
+        ("sync", "--network", "simnet", "--peer", f"{WIF}:99999"),
+        ("sync", "--network", "simnet", *PEER, "--watch", WIF),
+        ("transactions", "--network", WIF),
+        (WIF,),
+        ("config", "--set", WIF),
+        ("broadcast", WIF, "--network", "simnet", *PEER),
+    ],
+)
+def test_a_private_key_is_not_repeated_wherever_it_stands(run: Run, words: tuple[str, ...]) -> None:
+    """Standard error of services goes into logs."""
+    outcome = run(*words)
+    assert outcome.code == 2
+    assert len(outcome.err.splitlines()) == 1
+    assert WIF[:12] not in outcome.err
 
 
 def test_an_unknown_command_is_one_line(run: Run) -> None:

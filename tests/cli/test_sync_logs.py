@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import logging
 import os
 import pty
+import queue
 import re
 import subprocess
 import threading
@@ -18,6 +21,7 @@ import pytest
 
 from phasegate.cli.ending import Ending
 from phasegate.cli.log_options import LogForm
+from phasegate.cli.log_writing import Scribe, target_of
 from phasegate.cli.logs import LogBook, Manner, logged
 from phasegate.cli.refusal import Code
 from phasegate.engine import events
@@ -127,6 +131,69 @@ def test_a_moved_log_is_opened_anew(tmp_path: Path) -> None:
         book.take(events.Warned(2.0, "second", ""))
     assert "first" in (tmp_path / "log.1").read_text()
     assert "second" in log.read_text()
+
+
+def line(text: str) -> logging.LogRecord:
+    """What a logger hands on."""
+    return logging.LogRecord("phasegate", logging.INFO, "", 0, text, (), None)
+
+
+def test_a_log_that_cannot_be_opened_anew_is_tried_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its directory went away and came back: the loss is told once, and what comes later is written."""
+    place = tmp_path / "logs"
+    place.mkdir()
+    target = target_of(LogForm.TEXT, place / "log")
+    target.handle(line("before"))
+    place.rename(tmp_path / "away")
+    for _ in range(3):
+        target.handle(line("meanwhile"))
+    place.mkdir()
+    target.handle(line("after"))
+    target.close()
+    assert (tmp_path / "away" / "log").read_text().split()[-1] == "before"
+    assert [told.split()[-1] for told in (place / "log").read_text().splitlines()] == ["after"]
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith("phasegate sync: the log cannot be written: ")
+
+
+def test_a_standard_error_that_takes_nothing_ends_no_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is nobody to tell it to; the lines are taken all the same, so that the run is not kept."""
+
+    class Gone(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+    monkeypatch.setattr("sys.stderr", Gone())
+    waiting = queue.Queue[logging.LogRecord | None](2)
+    for _ in range(2):
+        waiting.put(line("a line"))
+    scribe = Scribe(waiting, target_of(LogForm.TEXT, None))
+    scribe.start()
+    scribe.finish(None)
+    assert (scribe.is_alive(), waiting.empty()) == (False, True)
+
+
+def test_who_takes_lines_at_the_last_moment_disturbs_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread goes on just when it was given up, and somebody has one more line: the end is told all the same."""
+    fuller = [True]
+
+    class Racing(queue.Queue[logging.LogRecord | None]):
+        def get_nowait(self) -> logging.LogRecord | None:
+            super().get_nowait()
+            raise queue.Empty
+
+        def put_nowait(self, item: logging.LogRecord | None) -> None:
+            if fuller:
+                super().put_nowait(line(str(fuller.pop())))
+            super().put_nowait(item)
+
+    monkeypatch.setattr("phasegate.cli.log_writing.PATIENCE", 0.001)
+    waiting = Racing(1)
+    waiting.put(line("first"))
+    scribe = Scribe(waiting, logging.NullHandler())
+    monkeypatch.setattr(scribe, "join", lambda _patience: None)
+    scribe.finish(None)
+    assert (waiting.qsize(), waiting.get()) == (1, None)
 
 
 def test_lines_that_do_not_fit_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,12 +16,16 @@ from typing import Any
 import attrs
 import pytest
 
+from phasegate.consensus.checkpoints import Checkpoint
 from phasegate.consensus.filters import filter_hash, filter_header
 from phasegate.consensus.headers import extend, genesis_tip
 from phasegate.consensus.packed import Packed
-from phasegate.consensus.params import REGTEST, SIMNET
+from phasegate.consensus.params import REGTEST, SIMNET, Network
+from phasegate.consensus.x11 import x11
 from phasegate.engine.chain_export import FULL, _filters
 from phasegate.engine.chain_file import MAGIC, BadChainFile, Kind, Section, read_sections
+from phasegate.engine.chain_import import import_chain
+from phasegate.engine.errors import ConfigError
 from phasegate.p2p.simnet.bulk_chain import BulkChain
 from phasegate.p2p.simnet.bulk_files import made
 from phasegate.p2p.simnet.bulk_plan import BulkPlan
@@ -79,7 +85,7 @@ def refused(chain: BulkChain, tmp_path: Path) -> Callable[..., str]:
 
     def attempt(raw: bytes, **more: Any) -> str:
         with pytest.raises(BadChainFile) as error:
-            taken_in(raw, tmp_path / "fresh", more.pop("network", chain.network), **more)
+            taken_in(raw, tmp_path / "fresh", more.pop("network", chain.network), **{"birthday": 2, **more})
         assert [path.name for path in (tmp_path / "fresh").glob("*")] in ([], ["simnet.sqlite.lock"])
         assert "\n" not in str(error.value)
         return str(error.value)
@@ -89,7 +95,7 @@ def refused(chain: BulkChain, tmp_path: Path) -> Callable[..., str]:
 
 def test_what_is_imported_is_what_was_exported(file: bytes, source: Store, chain: BulkChain, tmp_path: Path) -> None:
     """All but the newest filter header and filter, which a peer has to confirm; the file can be written again."""
-    told = taken_in(file, tmp_path, chain.network)
+    told = taken_in(file, tmp_path, chain.network, birthday=1).told
     assert (told.reach.base, told.reach.tip, told.reach.birthday, told.reach.filters) == (0, TIP, 1, TIP)
     store = Store.open(tmp_path, chain.network)
     assert store.check() == ()
@@ -153,6 +159,25 @@ def test_a_file_that_is_cut_short_is_refused(file: bytes, refused: Callable[...,
     assert "first bytes" in refused(file[:11])
     assert "first bytes" in refused(b"")
     assert "something follows its end" in refused(file + b"\0")
+
+
+def test_a_disk_that_fails_while_it_is_read_is_the_fault_of_the_file(
+    file: bytes, chain: BulkChain, tmp_path: Path
+) -> None:
+    """Anywhere in it: the byte is told, and the directory that is written is not blamed."""
+    for last in (0, 12, 30, len(file) // 2):
+
+        class Failing(io.BytesIO):
+            end = last
+
+            def read(self, size: int | None = -1, /) -> bytes:
+                if self.tell() + (size or 0) > self.end:
+                    raise OSError(errno.EIO, os.strerror(errno.EIO))
+                return super().read(size)
+
+        with pytest.raises(BadChainFile, match=r"it cannot be read at byte \d+: Input/output error"):
+            import_chain(Failing(file), chain.network, tmp_path / "fresh", None, NOW, lambda _done, _total: None, 1)
+        assert [path.name for path in (tmp_path / "fresh").glob("*")] in ([], ["simnet.sqlite.lock"])
 
 
 def test_sections_that_are_not_announced_are_refused(file: bytes, refused: Callable[..., str]) -> None:
@@ -262,18 +287,18 @@ def test_a_directory_that_holds_a_store_is_left_alone(file: bytes, chain: BulkCh
     """Also where it is open, where only its log is left, and where something else has its name."""
     store = Store.open(tmp_path, chain.network)
     with pytest.raises(StoreLocked):
-        taken_in(file, tmp_path, chain.network)
+        taken_in(file, tmp_path, chain.network, birthday=1)
     before = store.digest()
     store.close()
     with pytest.raises(StoreMismatch, match="is there already"):
-        taken_in(file, tmp_path, chain.network)
+        taken_in(file, tmp_path, chain.network, birthday=1)
     store = Store.open(tmp_path, chain.network)
     assert store.digest() == before
     store.close()
     (tmp_path / "simnet.sqlite").rename(tmp_path / "elsewhere")
     (tmp_path / "simnet.sqlite-wal").write_bytes(b"left behind")
     with pytest.raises(StoreMismatch, match=r"simnet\.sqlite-wal is there already"):
-        taken_in(file, tmp_path, chain.network)
+        taken_in(file, tmp_path, chain.network, birthday=1)
 
 
 class Killed(BaseException):
@@ -290,12 +315,12 @@ def test_an_interrupted_import_has_made_nothing(file: bytes, chain: BulkChain, t
                 raise Killed
 
         with pytest.raises(Killed):
-            taken_in(file, tmp_path, chain.network, report=die)
+            taken_in(file, tmp_path, chain.network, birthday=1, report=die)
         assert [path.name for path in tmp_path.iterdir()] == ["simnet.sqlite.lock"]
     left = tmp_path / "simnet.import"
     left.mkdir()
     (left / "simnet.sqlite").write_bytes(b"half of it")
-    taken_in(file, tmp_path, chain.network)
+    taken_in(file, tmp_path, chain.network, birthday=1)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["simnet.sqlite", "simnet.sqlite.lock"]
 
 
@@ -365,6 +390,56 @@ def test_a_chain_that_begins_above_genesis(chain: BulkChain, tmp_path: Path, ref
     store.close()
 
 
+def unwanted(raw: bytes, place: Path, network: Network, **more: Any) -> str:
+    """Why a file is refused that would have too little searched."""
+    with pytest.raises(ConfigError) as error:
+        taken_in(raw, place, network, **more)
+    assert not list(place.glob("*"))
+    return str(error.value)
+
+
+def test_a_file_does_not_choose_what_is_left_unsearched(file: bytes, chain: BulkChain, tmp_path: Path) -> None:
+    """Where its filters begin above the user's birthday, the user has to agree, by that very height or a later one."""
+    network, fresh = chain.network, tmp_path / "fresh"
+    for more in ({}, {"birthday": 0}):
+        told = unwanted(file, fresh, network, **more)
+        assert told == (
+            "its filters begin at height 1, and nothing below would be searched; "
+            "if nothing that you watch is older, say so with --birthday 1"
+        )
+    assert taken_in(file, tmp_path / "later", network, birthday=2000).birthday == 1
+    store = Store.open(tmp_path / "later", network)
+    assert (store.marks.birthday, store.marks.filters_base) == (1, 1)
+    store.close()
+
+
+def test_a_file_without_filters_has_no_say_in_it(source: Store, chain: BulkChain, tmp_path: Path) -> None:
+    """Whatever height it names: all is searched from its first block on, or from the birthday of its reader."""
+    headers = exported(source, chain.network, filters=False)
+    for birthday in (TIP, 2**31 - 1):
+        raw = changed(headers, 1, describing(birthday=birthday, filters=-1))
+        assert taken_in(raw, tmp_path / f"{birthday}", chain.network).birthday == 0
+        store = Store.open(tmp_path / f"{birthday}", chain.network)
+        assert store.marks.birthday == 0
+        store.close()
+    assert taken_in(headers, tmp_path / "own", chain.network, birthday=1500).birthday == 1500
+
+
+def test_a_base_above_genesis_has_to_be_wanted(
+    chain: BulkChain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint that only the file names is no birthday; the block that its reader trusts is."""
+    store, anchor = based(chain, tmp_path / "based", 1700)
+    raw, headers = exported(store, chain.network), exported(store, chain.network, filters=False)
+    store.close()
+    known = {1700: Checkpoint(1700, x11(anchor.header), anchor.header, anchor.work)}
+    monkeypatch.setattr("phasegate.engine.chain_description.checkpoints", lambda _network: known)
+    assert "its filters begin at height 1700" in unwanted(raw, tmp_path / "fresh", chain.network)
+    assert "its chain begins at height 1700" in unwanted(headers, tmp_path / "fresh", chain.network, birthday=1699)
+    assert taken_in(headers, tmp_path / "born", chain.network, birthday=1700).birthday == 1700
+    assert taken_in(raw, tmp_path / "trusted", chain.network, anchor=anchor).birthday == 1700
+
+
 def test_a_store_whose_beginning_is_not_proven_yet_is_not_exported(chain: BulkChain, tmp_path: Path) -> None:
     store, _ = based(chain, tmp_path, 1700, context=0)
     with pytest.raises(StoreMismatch, match="headers below 1700"):
@@ -380,7 +455,7 @@ def test_pruned_filters_are_left_out_with_their_headers(chain: BulkChain, tmp_pa
     assert store.marks.filters_base > 1
     raw = exported(store, chain.network)
     store.close()
-    told = taken_in(raw, tmp_path / "again", chain.network)
+    told = taken_in(raw, tmp_path / "again", chain.network, birthday=1).told
     store = Store.open(tmp_path / "again", chain.network)
     assert told.reach.filter_count == 0
     assert (store.marks.tip, store.marks.filter_headers, store.marks.birthday) == (TIP, -1, 1)

@@ -223,3 +223,9 @@ def test_there_are_two_strategies() -> None:
     assert Config.create("regtest", strategy="interleaved").strategy == "interleaved"
     with pytest.raises(ConfigError, match="strategy 'random' is none of sequential, interleaved"):
         Config.create("regtest", strategy="random")
+
+
+def test_a_directory_that_no_system_could_have_is_refused() -> None:
+    """Before anything is opened: the system's own refusal would be no error of a disk."""
+    with pytest.raises(ConfigError, match="is no path"):
+        Config.create("simnet", datadir="a\0b")

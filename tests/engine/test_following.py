@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import shutil
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
@@ -11,10 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from phasegate.engine.events import Event, Lagged, Progress, TransactionFound, Transition
+from phasegate.engine.errors import ConfigError
+from phasegate.engine.events import Event, Lagged, Progress, TransactionFound, TransactionLost, Transition
 from phasegate.engine.following import Following, Seen
+from phasegate.engine.opening import open_store
 from phasegate.p2p.simnet.generated import generate
-from phasegate.store import StoreError, StoreFailed
+from phasegate.store import StoreError, StoreFailed, wallet
 from tests.simulated_world import small_chain
 
 if TYPE_CHECKING:
@@ -177,6 +181,125 @@ async def test_ids_that_a_power_cut_took_come_again(world: World, running: Start
             while following.seen != Seen(stored(run)[0][-1], stored(run)[1][-1]):
                 told.append(await anext(following))
         assert rows(told) == tuple(now[len(was) :] for now, was in zip(stored(run), before, strict=True))
+
+
+async def test_a_power_cut_is_seen_also_when_the_client_has_run_on(
+    world: World, running: Start, autojump_clock: MockClock
+) -> None:
+    """New rows have taken the ids of those that are gone before the consumer comes back: it is told all of them."""
+    chain = generate(120, 3)
+    world.add(chain, 1)
+    config = world.config(1, watch=chain.watch)
+    async with running(config) as run:
+        await run.until("synced")
+    store, _ = open_store(config.datadir, config.network)
+    with closing(store):
+        had = Seen(store.journal_end(), store.transactions_end())
+    kept = world.directory.with_name("kept")
+    shutil.copytree(world.directory, kept)
+    chain.extend(7)
+    async with running(config) as run:
+        await run.until("synced")
+        following, told = run.client.events(after=Seen()), list[Event]()
+        await heard(following, run, told)
+        seen = following.seen
+        assert run.client.events(after=seen).seen == seen
+    shutil.rmtree(world.directory)
+    kept.rename(world.directory)
+    async with running(config) as run:
+        await run.until("synced")
+        assert all(ids[-1] > most for ids, most in zip(stored(run), (had.transition, had.transaction), strict=True))
+        following = run.client.events(after=Seen(**attrs.asdict(seen)))
+        assert following.seen == had
+        told = await missed_of(following)
+        assert rows(told) == tuple(
+            [row for row in ids if row > most]
+            for ids, most in zip(stored(run), (had.transition, had.transaction), strict=True)
+        )
+        assert run.client.events(after=following.seen).seen == following.seen
+
+
+async def test_no_more_is_read_at_once_than_a_page(
+    world: World, running: Start, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the history is, and nothing of it to know where it ends."""
+    monkeypatch.setattr("phasegate.engine.following.PAGE", 2)
+    chain = generate(120, 3)
+    world.add(chain, 1)
+    async with running(world.config(1, watch=chain.watch)) as run:
+        await run.until("synced")
+        read, pages = wallet.chosen_transactions, list[int]()
+
+        def counted(*arguments: Any) -> Any:
+            found = read(*arguments)
+            pages.append(len(found))
+            return found
+
+        monkeypatch.setattr(wallet, "chosen_transactions", counted)
+        following = run.client.events(after=Seen(10_000, 10_000, 10_000))
+        assert pages == []
+        assert await missed_of(following) == []
+        pages.clear()
+        found = rows(await missed_of(run.client.events(after=Seen())))[1]
+        assert (found, len(found) > 4) == (stored(run)[1], True)
+        assert max(pages[: len(found) // 2]) == 2
+
+
+async def missed_of(following: Following) -> list[Event]:
+    """What is told from the database before it goes on live."""
+    told = list[Event]()
+    with trio.move_on_after(0.001):
+        while True:
+            told.append(await anext(following))
+    return told
+
+
+def not_a_step(event: Event) -> bool:
+    return isinstance(event, TransactionFound | TransactionLost)
+
+
+async def test_what_was_lost_meanwhile_is_told(world: World, running: Start, autojump_clock: MockClock) -> None:
+    """Payments leave the chain while the consumer is away: it hears so once, in this run and in the next."""
+    before, after = generate(290, 2), generate(295, 2, fork_at=280, fork_seed=3)
+    node, config = world.add(before, 1), world.config(1, watch=before.watch)
+    async with running(config) as run:
+        await run.until("synced")
+        seen = Seen(stored(run)[0][-1], stored(run)[1][-1])
+        await node.switch(after)
+        with trio.fail_after(300):
+            while run.client.status.marks.tip_hash != after.tip_hash or run.client.state != "synced":
+                await trio.sleep(0.1)
+        lost = [event for event in run.told if isinstance(event, TransactionLost)]
+        assert len(lost) == 2
+        following = run.client.events(after=seen)
+        assert [event for event in await missed_of(following) if isinstance(event, TransactionLost)] == lost
+        assert following.seen.lost == lost[-1].row_id
+        assert await missed_of(run.client.events(after=following.seen)) == []
+    async with running(config) as run:
+        await run.until("synced")
+        again = [event for event in await missed_of(run.client.events(after=seen)) if not_a_step(event)]
+        assert again[: len(lost)] == lost
+        assert all(isinstance(event, TransactionFound) for event in again[len(lost) :])
+        assert run.client.events(after=attrs.evolve(seen, lost=99)).seen.lost == lost[-1].row_id
+        one = run.client.events(after=attrs.evolve(seen, lost=lost[0].row_id))
+        assert [event for event in await missed_of(one) if isinstance(event, TransactionLost)] == lost[1:]
+
+
+async def test_what_cannot_be_a_place_in_the_events_harms_nobody(
+    world: World, running: Start, autojump_clock: MockClock
+) -> None:
+    """A buffer without room is refused before the client publishes into it; ids below the first are the first."""
+    world.add(small_chain(), 1)
+    async with running(world.config(1)) as run:
+        for capacity in (0, -1):
+            with pytest.raises(ConfigError, match="no room"):
+                run.client.events(capacity)
+            with pytest.raises(ConfigError, match="no room"):
+                run.client.events(capacity, after=Seen())
+        await run.until("synced")
+        following = run.client.events(after=Seen(-5, -5, -5))
+        assert following.seen == Seen()
+        assert not isinstance((await missed_of(following))[0], Lagged)
 
 
 class _Rows:

@@ -14,14 +14,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from phasegate.consensus.private_keys import HUSHED, hushed
 from phasegate.engine import settings
 from phasegate.engine.config import Config, Devnet, Limits
 from phasegate.engine.errors import ConfigError
 from phasegate.engine.setting_kinds import MIB, written
-from phasegate.engine.setting_places import LARGEST_FILE
+from phasegate.engine.setting_places import LARGEST_FILE, in_words
 from phasegate.engine.setting_places import settings as all_settings
 
 SCRIPT = "76a914" + "11" * 20 + "88ac"
+XPRV = "xprv9s21ZrQH143K3QTDL4LXw2F7HEK3wJUD2nW2nRk4stbPy6cq3jPPqjiChkVvvNKmPGJxWUtg6LnF5kejMRNNU3TGtRBeJgk33yuGBxrMPHi"
+WIF = "5KYZdUEo39z3FPrtuX2QbbwGnNP5zTd7yyr2SC1j299sBCnWjss"
 HEADER = "02" + "00" * 79
 
 
@@ -189,6 +192,8 @@ def test_the_file_is_that_which_is_named_first(tmp_path: Path, nowhere: Path) ->
         ("[limits.batch]\nfoo = 1", "limits: batch has no 'foo'"),
         ("activations = {v20 = 'soon'}", "activations {'v20': 'soon'} is not a table of whole numbers"),
         ("activations = {v99 = 5}", "activations: unknown activation 'v99'"),
+        ('datadir = "a\\u0000b"', "datadir 'a\\x00b' is not a path"),
+        ("datadir = ''", "datadir '' is not a path"),
         ("strategy = 'random'", "strategy 'random' is none of sequential, interleaved"),
         ("connect_only = true", "connect_only without a peer"),
         ("max_tip_age = nan", "max_tip_age nan is not a number of seconds"),
@@ -203,6 +208,11 @@ def test_the_file_is_that_which_is_named_first(tmp_path: Path, nowhere: Path) ->
         ("network = 'atlantis'", "unknown network 'atlantis'"),
         ("[devnet]\nname = 'foo'", "devnet"),
         ("a" * 100, "is no TOML: "),
+        ("birthday = " + "9" * 5000, "has a number that is too long"),
+        ("birthday = " + "9" * 4000, "is not a height, a date or a word"),
+        ("[limits]\nmax_peers = " + "9" * 4000, "limits.max_peers 9999"),
+        ("[limits]\nmax_peers = " + "9" * 40, "limits: max_peers has too many digits"),
+        ("memory_limit = " + "9" * 4000, "memory_limit 9999"),
         ("peers = " + "[" * 5000, "is no TOML: "),
         ("#" * (LARGEST_FILE + 1), "it is no configuration"),
     ],
@@ -225,6 +235,7 @@ def test_what_a_file_may_not_say_is_refused_with_its_name(tmp_path: Path, text: 
         ("PHASEGATE_LIMITS_MAX_PEERS", "9" * 40, "PHASEGATE_LIMITS_MAX_PEERS: '9999"),
         ("PHASEGATE_LIMITS_MAX_PEERS", "0", "PHASEGATE_LIMITS_MAX_PEERS: limits: max_peers 0 is not more than 0"),
         ("PHASEGATE_LIMITS_BATCH", "filters", "PHASEGATE_LIMITS_BATCH: 'filters' is not a table of whole numbers"),
+        ("PHASEGATE_DATADIR", "", "PHASEGATE_DATADIR: '' is not a path"),
         ("PHASEGATE_FILTERS", "maybe", "PHASEGATE_FILTERS: 'maybe' is not true or false"),
         ("PHASEGATE_MAX_TIP_AGE", "-1", "PHASEGATE_MAX_TIP_AGE: '-1' is not a number of seconds"),
         ("PHASEGATE_PEERS", "here:99999", "PHASEGATE_PEERS: peers: peer 'here:99999' is not HOST:PORT"),
@@ -236,6 +247,44 @@ def test_what_a_variable_may_not_say_is_refused_with_its_name(nowhere: Path, nam
     with pytest.raises(ConfigError) as refused:
         Config.load(environ={name: text}, network="simnet")
     assert str(refused.value).startswith(said)
+
+
+@pytest.mark.parametrize("secret", [XPRV, XPRV[:-1], WIF, "t" + XPRV[1:60], "Y" + XPRV[1:], WIF + "W"])
+@pytest.mark.parametrize(
+    "give",
+    [
+        pytest.param(lambda file, secret: file(f"watch = '{secret}'"), id="no list"),
+        pytest.param(lambda file, secret: file(f"watch = ['{secret}', 5]"), id="a list with a number"),
+        pytest.param(lambda file, secret: file(f"watch = ['pkh({secret}/0/*)']"), id="a descriptor"),
+        pytest.param(lambda file, secret: file(f"{secret} = true"), id="a key of the file"),
+        pytest.param(lambda file, secret: file(f"filters = '{secret}'"), id="another setting"),
+        pytest.param(
+            lambda _, secret: Config.load("/dev/null", {"PHASEGATE_WATCH": secret}, network="simnet"), id="env"
+        ),
+        pytest.param(
+            lambda _, secret: Config.load("/dev/null", {"PHASEGATE_FILTERS": secret}, network="simnet"),
+            id="another variable",
+        ),
+        pytest.param(lambda _, secret: list(in_words(all_settings(), [f"watch:{secret}"])), id="no KEY=VALUE"),
+        pytest.param(lambda _, secret: list(in_words(all_settings(), [secret])), id="no word"),
+        pytest.param(lambda _, secret: list(in_words(all_settings(), [f"filters={secret}"])), id="another word"),
+        pytest.param(lambda _, secret: Config.create("simnet", watch=secret), id="a text"),
+        pytest.param(lambda _, secret: Config.create("simnet", watch=(secret,)), id="a program"),
+    ],
+)
+def test_a_private_key_is_refused_without_repeating_it(tmp_path: Path, secret: str, give: Any) -> None:
+    """Wherever it was given, and also if it was copied badly: errors go into logs."""
+    with pytest.raises(ConfigError) as refused:
+        give(lambda text: Config.load(in_file(tmp_path, text), {}, network="simnet"), secret)
+    shared = {secret[at : at + 12] for at in range(len(secret) - 11)}
+    assert [part for part in shared if part in str(refused.value)] == []
+
+
+def test_a_public_key_is_shown() -> None:
+    """Only what looks like a private one is left out."""
+    public = "xpub" + XPRV[4:]
+    assert hushed(f"{public} {SCRIPT}") == f"{public} {SCRIPT}"
+    assert hushed(f"['{XPRV}', '{WIF}']") == f"['{HUSHED}', '{HUSHED}']"
 
 
 def test_a_program_knows_what_it_gives(nowhere: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,7 @@ import pytest
 
 from phasegate.consensus.params import SIMNET
 from phasegate.store import AppendJournal, Store, StoreCorrupt, StoreFailed, StoreMismatch
+from phasegate.store.aside import left_behind
 from phasegate.store.backup import Copied, back_up
 from phasegate.store.schema import VERSION
 from tests.store.old_schemas import SCHEMAS, written_by_schema
@@ -135,21 +138,38 @@ def test_what_is_no_store_is_no_backup(tmp_path: Path) -> None:
 def test_a_full_disk_leaves_nothing(store: Store, trunk: FakeChain, tmp_path: Path, disk: Disk) -> None:
     """Wherever it fills up; the next attempt succeeds."""
     store.commit([trunk.append(1, 3000)])
-    failed = 0
+    failed, told = 0, list[str]()
     for fail_at in range(1, 200, 12):
         disk.arm(fail_at)
         try:
             back_up(tmp_path / NAME, tmp_path / "copy", disk.vfs)
-        except (StoreFailed, StoreCorrupt):
+        except (StoreFailed, StoreCorrupt) as error:
+            told.append(str(error))
             failed += 1
             assert not list(tmp_path.glob("*copy*"))
         else:
             (tmp_path / "copy").unlink()
         disk.disarm()
     assert failed > 3
+    assert any(line.startswith(f"it cannot be copied to {tmp_path / 'copy'}: ") for line in told)
     back_up(tmp_path / NAME, tmp_path / "copy", disk.vfs)
 
 
 def test_a_directory_that_is_not_there(store: Store, tmp_path: Path) -> None:
     with pytest.raises(StoreFailed, match="nowhere"):
         back_up(tmp_path / NAME, tmp_path / "nowhere" / "copy")
+
+
+def test_what_a_killed_backup_has_left_is_cleared_away(store: Store, tmp_path: Path) -> None:
+    """By the next one to the same target; a process that lives, another target and foreign files are left alone."""
+    place = tmp_path / "copies"
+    place.mkdir()
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        dead = process.pid
+    gone = [f".copy.{dead}.partial", f".copy.{dead}.partial-journal", f".copy.{os.getpid()}.partial-wal"]
+    kept = [f".copy.{os.getppid()}.partial", f".other.{dead}.partial", f"copy.{dead}.partial", ".copy.0.partial"]
+    for name in (*gone, *kept):
+        (place / name).write_bytes(b"")
+    back_up(tmp_path / NAME, place / "copy")
+    assert sorted(path.name for path in place.iterdir()) == sorted([*kept, "copy"])
+    assert left_behind(place) == [place / f".other.{dead}.partial"]

@@ -69,6 +69,7 @@ def test_what_was_above_the_fork_is_remembered_as_it_was(filled: Store, trunk: F
     assert (record.returned, record.conflict, record.coinbase) == (None, None, False)
     assert [tx.txid for tx in filled.transactions()] == [EARLY]
     assert filled.lost_transactions(after=1) == []
+    assert filled.lost_end() == 1
 
 
 def test_it_is_kept_over_a_restart_and_is_no_part_of_the_chain(filled: Store, trunk: FakeChain, tmp_path: Path) -> None:

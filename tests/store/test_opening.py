@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ import pytest
 
 from phasegate.consensus.params import REGTEST, SIMNET, network
 from phasegate.store import Anchor, Store, StoreCorrupt, StoreError, StoreFailed, StoreLocked, StoreMismatch
+from phasegate.store.lock import holder
 
 if TYPE_CHECKING:
     from tests.store.conftest import FakeChain
@@ -139,3 +141,16 @@ def test_a_closed_store_may_be_closed_again_and_refuses_the_rest(tmp_path: Path)
     for use in (store.read_marks, lambda: store.commit([])):
         with pytest.raises(StoreFailed, match="is closed"):
             use()
+
+
+def test_a_disk_without_room_for_the_lock_is_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line names the file; nobody holds the lock afterwards, so the next attempt succeeds."""
+
+    def full(_fd: int, _data: bytes, _at: int) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.pwrite", full)
+        refusal(tmp_path, StoreFailed, r"simnet\.sqlite\.lock: No space left on device$")
+    assert holder(tmp_path / "simnet.sqlite.lock") is None
+    Store.open(tmp_path, SIMNET).close()

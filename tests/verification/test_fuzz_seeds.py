@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from phasegate.consensus.codec import Reader
 from phasegate.consensus.masternode_entry import MasternodeEntry
 from phasegate.consensus.primitives import Transaction
 from phasegate.consensus.special_txs import filter_data
+from phasegate.engine.chain_import import import_chain
 from phasegate.p2p.messages import KNOWN
+from phasegate.verification.fuzzing import chain_files
 from phasegate.verification.fuzzing.corpus import MOST_OF_A_KIND, recorded, seeds, some_of_each
 from phasegate.verification.fuzzing.payloads import SPECIAL_TYPES
 from phasegate.verification.fuzzing.samples import NAMES, masternode_entries, special_transactions
@@ -73,6 +77,23 @@ def test_every_kind_of_message_is_there(seeds_of: Seeds) -> None:
     assert versions == {70227, 70228, 70230, 70235, 70240}
     assert {seed.name for seed in seeds_of["locks"]} == {"clsig", "isdlock"}
     assert {seed.name for seed in seeds_of["connection-bytes"]} >= {*KNOWN, *(f"{command} first" for command in KNOWN)}
+
+
+def test_exported_chains_of_every_form_are_taken_in(seeds_of: Seeds, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the seeds hold is imported, but for one whose description nobody would take."""
+    chain_files.chain_files(b"")  # what comes before the first input
+    taken, real = list[int](), import_chain
+
+    def counted(*arguments: Any) -> Any:
+        done = real(*arguments)
+        taken.append(done.told.reach.base)
+        return done
+
+    monkeypatch.setattr(chain_files, "import_chain", counted)
+    for seed in seeds_of["chain-files"]:
+        chain_files.chain_files(seed.data)
+    assert sorted(taken) == [0, 0, 0, 0, 0, chain_files.BASE]
+    assert len(seeds_of["chain-files"]) == len(taken) + 1
 
 
 def test_seeds_fit_their_targets(seeds_of: Seeds) -> None:

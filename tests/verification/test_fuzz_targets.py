@@ -11,6 +11,7 @@ from phasegate.consensus import netinfo
 from phasegate.consensus.codec import Reader
 from phasegate.consensus.masternodes import MasternodeState
 from phasegate.consensus.primitives import Transaction
+from phasegate.engine import chain_description, chain_file, chain_import
 from phasegate.engine.pool import Pool
 from phasegate.engine.requests import Ledger
 from phasegate.p2p import compressed
@@ -22,7 +23,14 @@ from phasegate.verification.fuzzing.targets import TARGETS
 from tests.verification.conftest import Seeds
 
 MUTATIONS = 1500
-SLOW = {"connection-bytes": 250, "connection-messages": 250, "header-files": 300, "rotations": 400, "filters": 800}
+SLOW = {
+    "chain-files": 150,
+    "connection-bytes": 250,
+    "connection-messages": 250,
+    "header-files": 300,
+    "rotations": 400,
+    "filters": 800,
+}
 """Targets of which an input costs a millisecond and more."""
 
 
@@ -78,6 +86,9 @@ PLANTED = [
     ("list-changes", MasternodeState, "merkle_root", _fails, IndexError),
     ("frames", FrameDecoder, "receive_data", _loses_a_byte, LawBroken),
     ("compressed-headers", compressed, "_later", lambda last, _: last[68:72], LawBroken),
+    ("chain-files", chain_description, "_height", _fails, IndexError),
+    ("chain-files", chain_import, "match_filters", _fails, IndexError),
+    ("chain-files", chain_file, "LARGEST", 1 << 40, LawBroken),
     ("connection-bytes", FrameDecoder, "_read_head", _fails, IndexError),
     ("connection-messages", Pool, "_pass_on", _fails, IndexError),
     ("connection-messages", Ledger, "peer_lost", lambda *_: None, LawBroken),

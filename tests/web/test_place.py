@@ -76,3 +76,11 @@ def test_web_may_stand_alone() -> None:
     assert list(spelt_out(["--web", "--once"])) == ["--web", ALONE, "--once"]
     assert list(spelt_out(["--web", "localhost:1", "--once"])) == ["--web", "localhost:1", "--once"]
     assert list(spelt_out(["--web=localhost:1"])) == ["--web=localhost:1"]
+
+
+def test_the_token_is_not_shown_with_the_place() -> None:
+    """What is printed or logged of it tells nobody."""
+    at = listen("127.0.0.1:0", "a-token-that-nobody-guesses")
+    at.socket.close()
+    assert "127.0.0.1" in repr(at)
+    assert "nobody" not in repr(at)

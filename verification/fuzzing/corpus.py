@@ -25,7 +25,7 @@ from phasegate.p2p.addresses import Address
 from phasegate.p2p.compressed import compress
 from phasegate.p2p.framing import encode_frame
 from phasegate.p2p.messages import KNOWN, Addr, AddrV2, CFilter, NotFound, QrInfo
-from phasegate.verification.fuzzing import conversations, lists, samples, wire
+from phasegate.verification.fuzzing import chain_files, conversations, lists, samples, wire
 from phasegate.verification.fuzzing.filters import filter_input
 from phasegate.verification.fuzzing.payloads import entry_input, lock_input, special_input
 from phasegate.verification.fuzzing.samples import sample_chain
@@ -64,6 +64,7 @@ def seeds(recording: Path = RECORDING) -> list[Seed]:
         *of_payloads(messages),
         *of_lists(messages),
         *of_filters(messages),
+        *of_chain_files(),
         *of_addresses(),
         *of_connections(messages),
     ]
@@ -189,6 +190,22 @@ def of_filters(messages: Iterable[Recorded]) -> Iterator[Seed]:
             raw = bytes((number, start, 1, 1)) + chain.headers(1, 4)
             yield Seed("header-files", f"{name}, start {start}", raw)
     yield Seed("header-files", "simnet, as it is", b"\4\0\0\0" + chain.headers(0, 20))
+
+
+def of_chain_files() -> Iterator[Seed]:
+    """Of exported chains: from genesis and from a trusted block on, with and without filters, and odd descriptions."""
+    whole, headers = chain_files.whole_file(), chain_files.whole_file(filters=False)
+    files = {
+        "from genesis": whole,
+        "headers only": headers,
+        "with a birthday": chain_files.whole_file(birthday=5),
+        "from a trusted block": chain_files.whole_file(based=True),
+        "a late birthday without filters": chain_files.described(headers, birthday=(1 << 31) - 1, filters=-1),
+        "nested activations": chain_files.described(whole, activations={"dip3": [[[]]]}),
+    }
+    for name, raw in files.items():
+        yield Seed("chain-files", name, chain_files.chain_file_input(raw))
+    yield Seed("chain-files", "as it is", chain_files.chain_file_input(whole, mended=False, birthday=None))
 
 
 def of_addresses() -> Iterator[Seed]:

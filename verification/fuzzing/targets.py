@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 import attrs
 
-from phasegate.verification.fuzzing import conversations, filters, lists, payloads, texts, wire
+from phasegate.verification.fuzzing import chain_files, conversations, filters, lists, payloads, texts, wire
 
 
 @attrs.frozen
@@ -48,6 +48,7 @@ _ALL = (
     Target("filters", filters.filters, 1024),
     Target("filter-chains", filters.filter_chains, 1024),
     Target("header-files", filters.header_files, 2048),
+    Target("chain-files", chain_files.chain_files, 8192),
     Target("connection-bytes", conversations.connection_bytes, 8192),
     Target("connection-messages", conversations.connection_messages, 1024),
 )
