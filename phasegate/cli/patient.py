@@ -6,6 +6,7 @@ from pathlib import Path
 
 import attrs
 
+from phasegate.cli.configured import chosen
 from phasegate.consensus.params import MAINNET, NETWORKS
 from phasegate.engine.config import Config, Devnet
 from phasegate.engine.errors import ConfigError
@@ -46,21 +47,31 @@ def admitted(
     proxy: str,
     dns_seeds: tuple[str, ...] | None,
 ) -> Patient:
-    """The patient that the options name.
+    """The patient that the options name, and where they are silent the file and the environment.
+
+    A proxy that is set up there is used in any case, for it is there to hide this machine. Peers and seeds belong to the
+    network that is named beside them.
 
     Raises:
         ConfigError: one of them is wrong, or several networks are stored and none is chosen.
     """
-    place = Config(network=MAINNET).datadir if datadir is None else datadir
+    usual = {key: one.value for key, one in chosen(None, ()).items()}
+    if datadir is None:
+        datadir = usual.get("datadir")
+        if not (network or devnet_name):
+            network, devnet_name = usual.get("network"), usual.get("devnet.name", "")
+    place = Config(network=MAINNET).datadir if datadir is None else Path(datadir)
     if not (network or devnet_name):
         network, devnet_name = _stored(place)
+    network = network or "devnet"
+    ours = network == usual.get("network", network) and devnet_name == usual.get("devnet.name", devnet_name)
     config = Config.create(
-        network or "devnet",
+        network,
         datadir=place,
         devnet=Devnet(devnet_name),
-        peers=peers,
-        proxy=proxy,
-        dns_seeds=dns_seeds,
+        peers=peers or (usual.get("peers", ()) if ours else ()),
+        proxy=proxy or usual.get("proxy", ""),
+        dns_seeds=usual.get("dns_seeds") if dns_seeds is None and ours else dns_seeds,
     )
     seams = real_seams()
     return Patient(config, seams if config.proxy is None else proxied(seams, config.proxy))
