@@ -100,3 +100,8 @@ def first_unsaid(expected: Iterable[str], output: str) -> str | None:
         if not any(re.fullmatch(pattern, one.rstrip()) for one in said):
             return line
     return None
+
+
+def numbered(text: str) -> list[str]:
+    """The lines of a sample or an output, with any number in the place of each number."""
+    return [re.sub(r"\d[\d.]*", "N", line.rstrip()) for line in text.splitlines()]
