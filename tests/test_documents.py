@@ -17,6 +17,7 @@ from typer.main import get_command
 import phasegate
 from phasegate.cli.app import app
 from phasegate.p2p.simnet.lies import KINDS
+from tests.documents.printed import Block, printed, some
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = Path(phasegate.__file__).resolve().parent
@@ -106,9 +107,10 @@ def _simnet(blocks: int) -> Iterator[dict[str, Any]]:
             node.terminate()
 
 
-def test_the_example_of_the_readme_runs(tmp_path: Path) -> None:
+@printed(some("README.md", "python"))
+def test_the_example_of_the_readme_runs(blocks: tuple[Block, ...], tmp_path: Path) -> None:
     """The embedding example, as it stands there, syncs with a simulated node and prints the true balances."""
-    (example,) = _blocks(README, "python")
+    (example,) = (block.text for block in blocks)
     assert len([line for line in example.splitlines() if line.strip()]) <= 12
     (tmp_path / "example.py").write_text(example, encoding="utf-8")
     with _simnet(60) as node:

@@ -49,8 +49,8 @@ def admitted(
 ) -> Patient:
     """The patient that the options name, and where they are silent the file and the environment.
 
-    A proxy that is set up there is used in any case, for it is there to hide this machine. Peers and seeds belong to the
-    network that is named beside them.
+    A proxy that is set up there is used in any case, for it is there to hide this machine. Peers and seeds belong to
+    the network that is named beside them.
 
     Raises:
         ConfigError: one of them is wrong, or several networks are stored and none is chosen.

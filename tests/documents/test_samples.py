@@ -5,56 +5,14 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 from phasegate.verification.scenario_table import SCENARIOS
 from tests.documents.conftest import Reader
 from tests.documents.printed import ROOT, Block, printed, some
-from tests.documents.shells import bash, running, stopped
+from tests.documents.sample_lines import lines_of, unlike
+from tests.documents.shells import running, stopped
 
-LEFT_OUT = "…"
-NAME = re.compile(r"[a-z]+(_[a-z]+)*")
-VERIFICATION = "docs/verification.md"
-
-
-def lines_of(text: str) -> list[dict[str, Any]]:
-    """The JSON objects of a sample, which may be broken over lines."""
-    found, rest = [], text.strip()
-    while rest:
-        one, end = json.JSONDecoder().raw_decode(rest)
-        found.append(one)
-        rest = rest[end:].strip()
-    return found
-
-
-def unlike(sample: Any, real: Any) -> str:
-    """Where a sample is no picture of what is real, "" if it is one.
-
-    `…` stands for any text, as a key for any further keys, as an item for any further items. What is null in one of the
-    two may be anything in the other. Keys that are no names, as scripts and addresses, differ from run to run.
-    """
-    if isinstance(sample, dict) and isinstance(real, dict):
-        return _unlike_keys(sample, real) or _first(sample, real)
-    if isinstance(sample, list) and isinstance(real, list):
-        pairs = [unlike(one, real[0]) for one in sample if real and one != LEFT_OUT]
-        return next(filter(None, pairs), "")
-    number = isinstance(sample, int | float) and isinstance(real, int | float)
-    same = number or None in (sample, real) or type(sample) is type(real)
-    return "" if same else f"{sample!r} in the place of {real!r}"
-
-
-def _unlike_keys(sample: dict[str, Any], real: dict[str, Any]) -> str:
-    shown = {key for key in sample if NAME.fullmatch(key)}
-    there = {key for key in real if NAME.fullmatch(key)}
-    if shown - there:
-        return f"{sorted(shown - there)} are no keys any more"
-    return "" if LEFT_OUT in sample or shown == there else f"{sorted(there - shown)} are not shown"
-
-
-def _first(sample: dict[str, Any], real: dict[str, Any]) -> str:
-    other = next((value for key, value in real.items() if not NAME.fullmatch(key)), None)
-    pairs = ((key, unlike(value, real.get(key, other))) for key, value in sample.items() if key != LEFT_OUT)
-    return next((f"{key}: {told}" for key, told in pairs if told), "")
+SIMNET, VERIFICATION = "docs/simnet.md", "docs/verification.md"
 
 
 @printed(some("docs/events.md", "json", '{"event": "summary"'))
@@ -65,21 +23,7 @@ def test_the_summary_is_what_a_sync_prints(settled: Reader, blocks: tuple[Block,
     assert unlike(sample, real) == ""
 
 
-@printed(some("docs/operations.md", "json"))
-def test_the_line_of_a_log_is_one(settled: Reader, blocks: tuple[Block, ...], tmp_path: Path) -> None:
-    """Of an event; what is in `data` is that event's business."""
-    (sample,) = lines_of(blocks[0].text)
-    told = {**settled.settings, "PHASEGATE_DATADIR": str(tmp_path)}
-    output = bash("phasegate sync --once --log-format json 2>&1 >/dev/null", tmp_path, **told)[1]
-    real = [line for line in lines_of(output) if line.get("event") == "transition"]
-    assert unlike({**sample, "data": {LEFT_OUT: LEFT_OUT}}, real[0]) == ""
-    assert set(sample["data"]) == {"code", "message"}  # as of the warning in docs/cli-events.schema.json
-
-
-@printed(
-    some("docs/simnet.md", "sh", "phasegate simnet --port 0")
-    + some("docs/simnet.md", "json", '{"event": "listening", "host"')
-)
+@printed(some(SIMNET, "sh", "phasegate simnet --port 0") + some(SIMNET, "json", '{"event": "listening", "host"'))
 def test_a_node_says_that_it_listens(blocks: tuple[Block, ...], tmp_path: Path) -> None:
     """In one line; nothing follows it when it is ended."""
     command, sample = blocks
@@ -91,7 +35,7 @@ def test_a_node_says_that_it_listens(blocks: tuple[Block, ...], tmp_path: Path) 
     assert real["height"] == lines_of(sample.text)[0]["height"]
 
 
-@printed(some("docs/simnet.md", "json", '{"event": "listening", "…"'))
+@printed(some(SIMNET, "json", '{"event": "listening", "…"'))
 def test_an_internet_says_so_and_tells_of_its_lies(blocks: tuple[Block, ...], tmp_path: Path) -> None:
     """In its first line and its last one."""
     first, last = lines_of(blocks[0].text)

@@ -7,10 +7,15 @@ import re
 import shutil
 import urllib.request
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request
+
+import pytest
 
 from phasegate.p2p.simnet.generated import generate
 from tests.documents.conftest import BLOCKS, SEED, VIEW, Reader
 from tests.documents.printed import Block, printed, some
+from tests.documents.sample_lines import LEFT_OUT, lines_of, unlike
 from tests.documents.shells import bash, bash_until, numbered, running, script, stopped
 
 OPERATIONS, VALIDATION, VERIFICATION = "docs/operations.md", "docs/validation.md", "docs/verification.md"
@@ -31,13 +36,15 @@ def test_the_doctor_finds_nothing(reader: Reader, blocks: tuple[Block, ...]) -> 
     assert f"{reader.home}/" in output
 
 
-@printed(some(OPERATIONS, "sh", "phasegate sync --log-format"))
+@printed(some(OPERATIONS, "sh", "phasegate sync --log-format") + some(OPERATIONS, "json"))
 def test_logs_go_where_they_should(reader: Reader, blocks: tuple[Block, ...]) -> None:
-    """As JSON to standard error, and into the file; both clients follow the chain until they are stopped."""
+    """As JSON to standard error, with the keys of the sample, and into the file; both run until they are stopped."""
     in_json, into_file = blocks[0].text.splitlines()
     code, output = bash_until('"state": "synced"', in_json, reader.home, **reader.settings)
     assert code == 130
-    assert json.loads(output.splitlines()[0])["logger"] == "phasegate.sync"
+    moved = next(line for line in map(json.loads, output.splitlines()) if line.get("event") == "transition")
+    (sample,) = lines_of(blocks[1].text)
+    assert unlike({**sample, "data": {LEFT_OUT: LEFT_OUT}}, moved) == ""
     code, output = bash_until("Fully synced", into_file, reader.home, **reader.settings)
     assert code == 130
     assert "Fully synced" in (reader.home / "sync.log").read_text("utf-8")
@@ -86,14 +93,21 @@ def test_a_transaction_is_sent(reader: Reader, blocks: tuple[Block, ...]) -> Non
     assert re.search(r"is mined at \d+", output), output
 
 
-@printed(some("docs/live-view.md", "sh"))
+@printed(some("docs/live-view.md", "sh") + some("docs/live-view.md", "text"))
 def test_the_live_view_is_served(reader: Reader, free_view: None, blocks: tuple[Block, ...]) -> None:
-    """Where the page says, as long as the client runs."""
-    with running(f"exec {blocks[0].text}", reader.home, **reader.settings) as shell:
+    """Where the page says, to who shows the token in the header that the page shows."""
+    command, header = blocks
+    told = {**reader.settings, "PHASEGATE_WEB_TOKEN": header.text.split()[-1]}
+    health = f"http://127.0.0.1:{VIEW}/healthz"
+    with running(f"exec {command.text}", reader.home, **told) as shell:
         assert shell.stdout is not None
         assert any(f"http://127.0.0.1:{VIEW}/" in line for line in shell.stdout)
-        with urllib.request.urlopen(f"http://127.0.0.1:{VIEW}/healthz", timeout=20) as answer:
+        with urllib.request.urlopen(
+            Request(health, headers=dict([header.text.strip().split(": ")])), timeout=20
+        ) as answer:
             assert answer.status == 200
+        with pytest.raises(HTTPError, match="401"):
+            urllib.request.urlopen(health, timeout=20)
         assert stopped(shell)[0] == 130
 
 

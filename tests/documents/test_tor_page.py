@@ -1,7 +1,7 @@
-"""The page about Tor does what it prints, with a proxy of the tests where Tor would listen, and nothing goes round it.
+"""The page about Tor does what it prints, with the tests' proxy where Tor would listen, and nothing goes round it.
 
-Every `phasegate` of the page runs behind a wall: its process can connect to the proxy and look up no name; whatever else
-it tries is refused and noted.
+Every `phasegate` of the page runs behind a wall: its process can connect to the proxy and look up no name; whatever
+else it tries is refused and noted.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Behind:
 
 @pytest.fixture
 async def behind(nursery: trio.Nursery, tmp_path: Path) -> AsyncIterator[Behind]:
-    """The proxy where Tor would be; all but the service of the page leads to a node of mainnet that knows another service."""
+    """The proxy where Tor would be; all but the service of the page leads to a node of mainnet that knows another."""
     known = to_v2(Address.parse(ONION, MAINNET.port), int(time.time()), int(SERVICES))
     assert known is not None
     node = Node(GeneratedChain.begin(MAINNET, 1), known=(known,), share=100)
