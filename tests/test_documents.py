@@ -118,3 +118,11 @@ def test_the_example_of_the_readme_runs(blocks: tuple[Block, ...], tmp_path: Pat
         done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
     found = re.findall(r"height 60: +(\d+) duffs in ([0-9a-f]+)", done.stdout)
     assert {script: int(duffs) for duffs, script in found} == node["expected"]["balances"]
+
+
+def test_every_public_error_has_its_advice() -> None:
+    """The page about errors has a line for each exception that `phasegate` names, and for no other."""
+    named = [getattr(phasegate, name) for name in phasegate.__all__]
+    errors = {one.__name__ for one in named if isinstance(one, type) and issubclass(one, Exception)}
+    (block,) = some("docs/reference/errors.md", "{errors}")
+    assert {line.partition(": ")[0] for line in block.text.splitlines()} == errors

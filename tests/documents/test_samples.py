@@ -7,20 +7,11 @@ import re
 from pathlib import Path
 
 from phasegate.verification.scenario_table import SCENARIOS
-from tests.documents.conftest import Reader
 from tests.documents.printed import ROOT, Block, printed, some
 from tests.documents.sample_lines import lines_of, unlike
 from tests.documents.shells import running, stopped
 
 SIMNET, VERIFICATION = "docs/simnet.md", "docs/verification.md"
-
-
-@printed(some("docs/events.md", "json", '{"event": "summary"'))
-def test_the_summary_is_what_a_sync_prints(settled: Reader, blocks: tuple[Block, ...]) -> None:
-    """The last line of one with filters, masternodes and found transactions."""
-    (sample,) = lines_of(blocks[0].text)
-    real = json.loads((settled.home / "sync.jsonl").read_text("utf-8").splitlines()[-1])
-    assert unlike(sample, real) == ""
 
 
 @printed(some(SIMNET, "sh", "phasegate simnet --port 0") + some(SIMNET, "json", '{"event": "listening", "host"'))

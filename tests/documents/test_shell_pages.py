@@ -84,6 +84,14 @@ def test_a_journal_is_replayed(reader: Reader, blocks: tuple[Block, ...]) -> Non
     assert numbered(typed(reader, commands)) == numbered(sample.text)
 
 
+@printed(some("docs/events.md", "json", '{"event": "summary"'))
+def test_the_summary_is_what_a_sync_prints(settled: Reader, blocks: tuple[Block, ...]) -> None:
+    """The last line of one with filters, masternodes and found transactions."""
+    (sample,) = lines_of(blocks[0].text)
+    real = json.loads((settled.home / "sync.jsonl").read_text("utf-8").splitlines()[-1])
+    assert unlike(sample, real) == ""
+
+
 @printed(some("docs/broadcast.md", "sh"))
 def test_a_transaction_is_sent(reader: Reader, blocks: tuple[Block, ...]) -> None:
     """From a file to a peer that fetches it, and again, until it is mined."""
