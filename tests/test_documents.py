@@ -18,6 +18,7 @@ import phasegate
 from phasegate.cli.app import app
 from phasegate.p2p.simnet.lies import KINDS
 from tests.documents.printed import Block, printed, some
+from tests.documents.shells import bash, first_unsaid, script
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = Path(phasegate.__file__).resolve().parent
@@ -107,11 +108,18 @@ def _simnet(blocks: int) -> Iterator[dict[str, Any]]:
             node.terminate()
 
 
+@printed(some("README.md", "python") + some("README.md", "sh", "phasegate simnet") + some("README.md", "text"))
+def test_the_readme_does_what_it_prints(blocks: tuple[Block, ...], tmp_path: Path) -> None:
+    """From the node to the payment that the embedding example finds."""
+    code, output = bash(script(blocks), tmp_path)
+    assert (code, first_unsaid(blocks[-1].text.splitlines(), output)) == (0, None), output
+
+
 @printed(some("README.md", "python"))
 def test_the_example_of_the_readme_runs(blocks: tuple[Block, ...], tmp_path: Path) -> None:
     """The embedding example, as it stands there, syncs with a simulated node and prints the true balances."""
     (example,) = (block.text for block in blocks)
-    assert len([line for line in example.splitlines() if line.strip()]) <= 12
+    assert len([line for line in example.splitlines() if line.strip() and not line.startswith("#")]) <= 10
     (tmp_path / "example.py").write_text(example, encoding="utf-8")
     with _simnet(60) as node:
         words = [sys.executable, "example.py", f"{node['host']}:{node['port']}", *node["watch"]]
