@@ -25,6 +25,9 @@ HEADING = "\n## In your own program\n"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 MARK = "@step "
 LONGEST = 300.0
+"""Seconds."""
+LAST = 3
+"""Lines of the output that are shown."""
 
 
 def blocks(readme: str) -> list[tuple[str, str]]:
@@ -51,7 +54,9 @@ def walk(readme: str, repository: str, place: str) -> tuple[int, str]:
         lines += [f"echo '{MARK}{name}'", text]
     words = ["bash", "-c", "\n".join([*lines, f"echo '{MARK}'"])]
     world = {name: os.environ[name] for name in ("PATH", "LANG", "TERM") if name in os.environ} | {"HOME": place}
-    world |= {name: one for name, one in os.environ.items() if name.startswith("PIP_") or name.lower().endswith("proxy")}
+    world |= {
+        name: one for name, one in os.environ.items() if name.startswith("PIP_") or name.lower().endswith("proxy")
+    }
     said, current, begun = [], "", time.monotonic()
     with subprocess.Popen(words, cwd=place, env=world, stdout=subprocess.PIPE, text=True) as shell:
         for line in shell.stdout or ():
@@ -71,8 +76,9 @@ def main() -> int:
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="newcomer-") as place:
         code, said = walk(readme, repository, place)
-    took, used = time.monotonic() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
-    print(f"{took:7.1f} s  in all, {used.ru_utime + used.ru_stime:.0f} s of a processor\n{said.strip()}")
+        took, used = time.monotonic() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(f"{took:7.1f} s  in all, {used.ru_utime + used.ru_stime:.0f} s of a processor")
+    print("\n".join(said.splitlines()[-LAST:]))
     shown = [text.strip() for language, text in blocks(readme) if language == "text"]
     missing = [text for text in shown if not re.search(".*".join(map(re.escape, text.split("…"))), said)]
     for text in missing:
