@@ -24,6 +24,8 @@ ROOT = Path(__file__).resolve().parent.parent
 HEADING = "\n## In your own program\n"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 MARK = "@step "
+KEPT = "PATH|LANG|TERM|TMPDIR|PIP_.*|.*_PROXY|SSL_CERT_.*"
+"""What a newcomer's environment has of this one: how to reach the registry, and nothing of this tree."""
 LONGEST = 300.0
 """Seconds."""
 LAST = 3
@@ -42,9 +44,8 @@ def steps(readme: str, repository: str) -> Iterator[tuple[str, str]]:
         if language == "sh":
             yield from ((line.partition("  ")[0], line) for line in text.splitlines())
         elif language == "python":
-            name = re.match(r"# (\S+)\n", text)
-            assert name is not None, "no name for the file"
-            yield f"write {name[1]}", f"cat > {name[1]} <<'END-OF-FILE'\n{text}END-OF-FILE"
+            name = text.partition("\n")[0].removeprefix("# ")
+            yield f"write {name}", f"cat > {name} <<'END-OF-FILE'\n{text}END-OF-FILE"
 
 
 def walk(readme: str, repository: str, place: str) -> tuple[int, str]:
@@ -53,12 +54,9 @@ def walk(readme: str, repository: str, place: str) -> tuple[int, str]:
     for name, text in steps(readme, repository):
         lines += [f"echo '{MARK}{name}'", text]
     words = ["bash", "-c", "\n".join([*lines, f"echo '{MARK}'"])]
-    world = {name: os.environ[name] for name in ("PATH", "LANG", "TERM") if name in os.environ} | {"HOME": place}
-    world |= {
-        name: one for name, one in os.environ.items() if name.startswith("PIP_") or name.lower().endswith("proxy")
-    }
+    kept = {name: value for name, value in os.environ.items() if re.fullmatch(KEPT, name, re.IGNORECASE)}
     said, current, begun = [], "", time.monotonic()
-    with subprocess.Popen(words, cwd=place, env=world, stdout=subprocess.PIPE, text=True) as shell:
+    with subprocess.Popen(words, cwd=place, env={**kept, "HOME": place}, stdout=subprocess.PIPE, text=True) as shell:
         for line in shell.stdout or ():
             if line.startswith(MARK):
                 if current:

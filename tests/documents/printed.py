@@ -87,6 +87,7 @@ def printed(*cases: tuple[Block, ...]) -> Callable[[Callable[..., Any]], Callabl
         assert test.__name__.startswith("test_"), "nobody would collect it"
         RUN.update({block: f"{test.__module__}.{test.__name__}" for case in cases for block in case})
         names = [f"{Path(case[0].page).stem}-{case[0].line}" for case in cases]
-        return pytest.mark.parametrize("blocks", cases, ids=names)(test)
+        given: Callable[..., Any] = pytest.mark.parametrize("blocks", cases, ids=names)(test)
+        return given
 
     return decorate

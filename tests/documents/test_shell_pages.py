@@ -14,7 +14,7 @@ import pytest
 
 from phasegate.p2p.simnet.generated import generate
 from tests.documents.conftest import BLOCKS, SEED, VIEW, Reader
-from tests.documents.printed import Block, printed, some
+from tests.documents.printed import ROOT, Block, printed, some
 from tests.documents.sample_lines import LEFT_OUT, lines_of, unlike
 from tests.documents.shells import bash, bash_until, numbered, running, script, stopped
 
@@ -145,3 +145,12 @@ def test_files_are_checked(blocks: tuple[Block, ...], shared: Path, tmp_path: Pa
     code, output = bash(script(blocks), tmp_path)
     assert code == 0, output
     assert "keep all rules" in output
+
+
+@printed(some("docs/reference/charts.md", "sh"))
+def test_charts_are_drawn(blocks: tuple[Block, ...], tmp_path: Path) -> None:
+    """Into a file with the state lit, and as the table of the documents."""
+    code, output = bash(script(blocks), tmp_path)
+    assert code == 0, output
+    assert "filters" in (tmp_path / "sync.mmd").read_text("utf-8")
+    assert output == (ROOT / "docs" / "charts" / "peer.md").read_text("utf-8")
