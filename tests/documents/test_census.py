@@ -23,7 +23,15 @@ from phasegate.verification.fuzzing.targets import TARGETS
 from tests.documents.printed import ROOT, RUN, Block, blocks_in, every_block, some
 
 CI = ROOT / ".ci" / "run"
-DIRECTIVES = {"{toctree}", "{eval-rst}", "{commands}", "{phasegate} policy", "{errors}", "{faults}"}
+DIRECTIVES = {
+    "{toctree}",
+    "{eval-rst}",
+    "{commands}",
+    "{phasegate} policy",
+    "{phasegate} config --example",
+    "{errors}",
+    "{faults}",
+}
 
 
 def commands(text: str) -> list[str]:
@@ -148,6 +156,7 @@ EXCEPTIONS = (
     Unrun(is_for_podman, "docs/operations.md", "sh", "podman build"),
     Unrun(is_drawn, "docs/architecture.md", "text", "bytes →"),
     Unrun(is_directive, "docs/index.md", "{toctree}"),
+    Unrun(is_directive, "docs/configuration.md", "{phasegate} config --example"),
     Unrun(is_directive, "docs/reference/api.md", "{eval-rst}"),
     Unrun(is_directive, "docs/reference/cli.md", "{commands}"),
     Unrun(is_directive, "docs/reference/errors.md", "{errors}"),
