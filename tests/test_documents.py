@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from typer.main import get_command
 
 import phasegate
+from phasegate import Client, Config
 from phasegate.cli.app import app
 from phasegate.p2p.simnet.lies import KINDS
 from tests.documents.printed import Block, printed, some
@@ -134,3 +136,21 @@ def test_every_public_error_has_its_advice() -> None:
     errors = {one.__name__ for one in named if isinstance(one, type) and issubclass(one, Exception)}
     (block,) = some("docs/reference/errors.md", "{errors}")
     assert {line.partition(": ")[0] for line in block.text.splitlines()} == errors
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_a_page_says_of_a_client_is_there(page: Path) -> None:
+    """Each `client.NAME` is a public attribute of a client."""
+    sources = "".join(inspect.getsource(part) for part in Client.__mro__ if part.__module__.startswith("phasegate"))
+    known = {name for name in dir(Client) if not name.startswith("_")}
+    known |= set(re.findall(r"self\.([a-z]\w*) = ", sources))
+    told = set(re.findall(r"(?<![/\w])client\.([a-z]\w*)", page.read_text(encoding="utf-8")))
+    assert told - known == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_a_page_calls_a_setting_is_one(page: Path) -> None:
+    """Each argument of `Config.create(...)` and `Config(...)`."""
+    calls = re.findall(r"Config(?:\.create)?\(([^)\n]*)", page.read_text(encoding="utf-8"))
+    named = {name for call in calls for name in re.findall(r"\b([a-z_]+)=", call)}
+    assert named - set(inspect.signature(Config.create).parameters) - set(inspect.signature(Config).parameters) == set()
