@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,8 +17,6 @@ from tests.documents.shells import bash
 
 BLOCKS, SEED = 120, 7
 """Of the node's chain."""
-VIEW = 8777
-"""Where the live view is served if nothing else is said."""
 
 
 @attrs.frozen
@@ -66,11 +63,3 @@ def reader(settled: Reader, tmp_path: Path) -> Reader:
     home = tmp_path / "home"
     shutil.copytree(settled.home, home)
     return attrs.evolve(settled, home=home)
-
-
-@pytest.fixture
-def free_view() -> None:
-    """The port of the live view is free on this machine, or the test is skipped."""
-    with socket.socket() as trial:
-        if trial.connect_ex(("127.0.0.1", VIEW)) == 0:
-            pytest.skip(f"port {VIEW} of this machine is in use")

@@ -186,6 +186,16 @@ def test_every_block_is_run_or_has_its_reason(run: dict[Block, str]) -> None:
     assert [str(block) for block in excepted if block in run] == [], "an exception that is none any more"
 
 
+def test_no_two_runners_want_one_port(run: dict[Block, str]) -> None:
+    """They run beside each other, in processes of their own; those of one module run one after the other."""
+    users: dict[str, set[str]] = {}
+    for block, test in run.items():
+        for port in re.findall(r"--port ([1-9]\d*)", block.text):
+            users.setdefault(port, set()).add(test.rpartition(".")[0])
+    assert len(users) > 5
+    assert {port: modules for port, modules in users.items() if len(modules) > 1} == {}
+
+
 def test_what_runs_a_block_is_run_itself(run: dict[Block, str]) -> None:
     """By `make test`: no runner is left out, or kept for the long runs."""
     for name in set(run.values()):

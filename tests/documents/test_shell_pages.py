@@ -5,18 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import urllib.request
 from pathlib import Path
-from urllib.error import HTTPError
-from urllib.request import Request
-
-import pytest
 
 from phasegate.p2p.simnet.generated import generate
-from tests.documents.conftest import BLOCKS, SEED, VIEW, Reader
+from tests.documents.conftest import BLOCKS, SEED, Reader
 from tests.documents.printed import ROOT, Block, printed, some
 from tests.documents.sample_lines import LEFT_OUT, lines_of, unlike
-from tests.documents.shells import bash, bash_until, numbered, running, script, stopped
+from tests.documents.shells import bash, bash_until, numbered, script
 
 OPERATIONS, VALIDATION, VERIFICATION = "docs/operations.md", "docs/validation.md", "docs/verification.md"
 
@@ -99,24 +94,6 @@ def test_a_transaction_is_sent(reader: Reader, blocks: tuple[Block, ...]) -> Non
     output = typed(reader, *blocks)
     assert re.search(r"is fetched", output), output
     assert re.search(r"is mined at \d+", output), output
-
-
-@printed(some("docs/live-view.md", "sh") + some("docs/live-view.md", "text"))
-def test_the_live_view_is_served(reader: Reader, free_view: None, blocks: tuple[Block, ...]) -> None:
-    """Where the page says, to who shows the token in the header that the page shows."""
-    command, header = blocks
-    told = {**reader.settings, "PHASEGATE_WEB_TOKEN": header.text.split()[-1]}
-    health = f"http://127.0.0.1:{VIEW}/healthz"
-    with running(f"exec {command.text}", reader.home, **told) as shell:
-        assert shell.stdout is not None
-        assert any(f"http://127.0.0.1:{VIEW}/" in line for line in shell.stdout)
-        with urllib.request.urlopen(
-            Request(health, headers=dict([header.text.strip().split(": ")])), timeout=20
-        ) as answer:
-            assert answer.status == 200
-        with pytest.raises(HTTPError, match="401"):
-            urllib.request.urlopen(health, timeout=20)
-        assert stopped(shell)[0] == 130
 
 
 @printed(some("docs/simnet.md", "sh", "phasegate simnet --port 29875"))

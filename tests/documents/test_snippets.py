@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
 import unittest
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import trio
 from hypothesis import settings
 
 import phasegate
 from phasegate.verification import SYNC, ChartTests
-from tests.documents.conftest import VIEW
 from tests.documents.printed import Block, printed, some
+from tests.documents.snippets import execute
 from tests.simulated_world import small_chain
 
 if TYPE_CHECKING:
     from tests.simulated_world import Start, World
 
 pytestmark = pytest.mark.usefixtures("signatures_judged_once")
-
-
-async def execute(block: Block, **names: Any) -> dict[str, Any]:
-    """Run a block as the body of an asynchronous function; what it leaves behind."""
-    code = compile(block.text, str(block), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    running = eval(code, names)  # noqa: S307 - it is what the page tells people to write
-    if inspect.isawaitable(running):
-        await running
-    return names
 
 
 @pytest.mark.trio
@@ -60,25 +46,6 @@ async def test_a_transaction_is_sent(
         left = await execute(blocks[0], client=run.client, raw=chain.spend_watched().to_bytes(), phasegate=phasegate)
     assert left["status"].stage is phasegate.Stage.FETCHED
     assert capsys.readouterr().out.splitlines() == ["Stage.FETCHED 1 1 0"]
-
-
-@pytest.mark.trio
-@printed(some("docs/live-view.md", "python"))
-async def test_a_program_serves_the_view(
-    blocks: tuple[Block, ...], nursery: trio.Nursery, free_view: None, tmp_path: Path
-) -> None:
-    """Where the block says, as long as the client runs."""
-    config = phasegate.Config.create("simnet", peers=("127.0.0.1:1",), connect_only=True, datadir=tmp_path)
-    client = phasegate.Client(config)
-    events = client.events()
-    nursery.start_soon(partial(execute, blocks[0], client=client))
-    with trio.fail_after(60):
-        async for _ in events:
-            break
-        async with await trio.open_tcp_stream("127.0.0.1", VIEW) as visitor:
-            await visitor.send_all(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
-            assert (await visitor.receive_some(1 << 16)).startswith(b"HTTP/1.1 200 ")
-        await client.stop()
 
 
 @printed(some("docs/verification.md", "python"))

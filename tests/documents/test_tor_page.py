@@ -61,7 +61,7 @@ async def behind(nursery: trio.Nursery, tmp_path: Path) -> AsyncIterator[Behind]
     known = to_v2(Address.parse(ONION, MAINNET.port), int(time.time()), int(SERVICES))
     assert known is not None
     node = Node(GeneratedChain.begin(MAINNET, 1), known=(known,), share=100)
-    proxy = SocksProxy({f"{ONION}:29871": ("127.0.0.1", 29871)}, others=await nursery.start(node.serve, "127.0.0.1", 0))
+    proxy = SocksProxy({f"{ONION}:29876": ("127.0.0.1", 29876)}, others=await nursery.start(node.serve, "127.0.0.1", 0))
     try:
         await nursery.start(proxy.serve, TOR)
     except OSError as error:
