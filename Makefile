@@ -2,7 +2,7 @@
 # PYTHON=... names the interpreter to use for it, VENV=... another place for it.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test soak fuzz check lint format types arch docs verify prove-the-proof bench bench-guard bench-baseline diagrams build wheel-test setup clean distclean
+.PHONY: help demo test soak newcomer fuzz check lint format types arch docs verify prove-the-proof bench bench-guard bench-baseline diagrams build wheel-test setup clean distclean
 
 PYTHON ?=
 VENV ?= .venv
@@ -32,6 +32,9 @@ test: $(VENV)/.ready-test  ## the test suite
 
 soak: $(VENV)/.ready-test  ## the long runs that `make test` leaves out
 	$(BIN)/pytest -m soak --timeout 3600 $(TESTS)
+
+newcomer:  ## what the README prints, from an empty folder to a found payment, with a stop watch
+	$(or $(PYTHON),python3) tools/newcomers-path.py
 
 fuzz: $(VENV)/.ready-fuzz  ## SECONDS of fuzzing, shared by every decoder and the whole connection
 	$(BIN)/python -m phasegate.verification.fuzzing --seconds $(SECONDS) --jobs $(JOBS)

@@ -56,6 +56,7 @@ class SocksProxy:
 
     Args:
         routes: `NAME:PORT` or `NAME` (or a numeric host) to the real host and port; port 0 keeps the one asked for.
+        others: where everything leads that is in no route; None: nowhere.
         methods: the authentication that it takes; of several the one with a password, as Tor does.
         refuse: the reply code for every request, 0 to look into the routes.
         deny_passwords: whether every user name is refused.
@@ -64,6 +65,7 @@ class SocksProxy:
     """
 
     routes: Mapping[str, tuple[str, int]] = attrs.field(factory=dict)
+    others: tuple[str, int] | None = attrs.field(default=None, kw_only=True)
     methods: frozenset[int] = frozenset({NO_AUTH, USER_PASS})
     refuse: int = 0
     deny_passwords: bool = False
@@ -81,10 +83,10 @@ class SocksProxy:
         return Address("127.0.0.1", self.port)
 
     async def serve(
-        self, *, task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED
+        self, port: int = 0, *, task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """Listen on a free port of loopback, until cancelled; started when it listens."""
-        [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        """Listen on a port of loopback, 0 for a free one, until cancelled; started when it listens."""
+        [listener] = await trio.open_tcp_listeners(port, host="127.0.0.1")
         self.port = listener.socket.getsockname()[1]
         await trio.serve_listeners(self._handle, [listener], task_status=task_status)
 
@@ -122,7 +124,7 @@ class SocksProxy:
         await _lead(client, *target)
 
     def _routed(self, asked: Asked) -> tuple[str, int] | None:
-        route = self.routes.get(str(Address(asked.host, asked.port))) or self.routes.get(asked.host)
+        route = self.routes.get(str(Address(asked.host, asked.port))) or self.routes.get(asked.host) or self.others
         return route and (route[0], route[1] or asked.port)
 
     async def _authenticate(self, client: trio.SocketStream) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import subprocess
@@ -15,11 +16,14 @@ import pytest
 from typer.main import get_command
 
 import phasegate
+from phasegate import Client, Config
 from phasegate.cli.app import app
 from phasegate.engine.events import TransactionDropped
 from phasegate.engine.mempool import MOST, MOST_BYTES
 from phasegate.engine.unconfirmed import KEPT
 from phasegate.p2p.simnet.lies import KINDS
+from tests.documents.printed import Block, printed, some
+from tests.documents.shells import bash, first_unsaid, script
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = Path(phasegate.__file__).resolve().parent
@@ -117,13 +121,47 @@ def _simnet(blocks: int) -> Iterator[dict[str, Any]]:
             node.terminate()
 
 
-def test_the_example_of_the_readme_runs(tmp_path: Path) -> None:
+@printed(some("README.md", "python") + some("README.md", "sh", "phasegate simnet") + some("README.md", "text"))
+def test_the_readme_does_what_it_prints(blocks: tuple[Block, ...], tmp_path: Path) -> None:
+    """From the node to the payment that the embedding example finds."""
+    code, output = bash(script(blocks), tmp_path)
+    assert (code, first_unsaid(blocks[-1].text.splitlines(), output)) == (0, None), output
+
+
+@printed(some("README.md", "python"))
+def test_the_example_of_the_readme_runs(blocks: tuple[Block, ...], tmp_path: Path) -> None:
     """The embedding example, as it stands there, syncs with a simulated node and prints the true balances."""
-    (example,) = _blocks(README, "python")
-    assert len([line for line in example.splitlines() if line.strip()]) <= 12
+    (example,) = (block.text for block in blocks)
+    assert len([line for line in example.splitlines() if line.strip() and not line.startswith("#")]) <= 10
     (tmp_path / "example.py").write_text(example, encoding="utf-8")
     with _simnet(60) as node:
         words = [sys.executable, "example.py", f"{node['host']}:{node['port']}", *node["watch"]]
         done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
     found = re.findall(r"height 60: +(\d+) duffs in ([0-9a-f]+)", done.stdout)
     assert {script: int(duffs) for duffs, script in found} == node["expected"]["balances"]
+
+
+def test_every_public_error_has_its_advice() -> None:
+    """The page about errors has a line for each exception that `phasegate` names, and for no other."""
+    named = [getattr(phasegate, name) for name in phasegate.__all__]
+    errors = {one.__name__ for one in named if isinstance(one, type) and issubclass(one, Exception)}
+    (block,) = some("docs/reference/errors.md", "{errors}")
+    assert {line.partition(": ")[0] for line in block.text.splitlines()} == errors
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_a_page_says_of_a_client_is_there(page: Path) -> None:
+    """Each `client.NAME` is a public attribute of a client."""
+    sources = "".join(inspect.getsource(part) for part in Client.__mro__ if part.__module__.startswith("phasegate"))
+    known = {name for name in dir(Client) if not name.startswith("_")}
+    known |= set(re.findall(r"self\.([a-z]\w*) = ", sources))
+    told = set(re.findall(r"(?<![/\w])client\.([a-z]\w*)", page.read_text(encoding="utf-8")))
+    assert told - known == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_a_page_calls_a_setting_is_one(page: Path) -> None:
+    """Each argument of `Config.create(...)` and `Config(...)`."""
+    calls = re.findall(r"Config(?:\.create)?\(([^)\n]*)", page.read_text(encoding="utf-8"))
+    named = {name for call in calls for name in re.findall(r"\b([a-z_]+)=", call)}
+    assert named - set(inspect.signature(Config.create).parameters) - set(inspect.signature(Config).parameters) == set()

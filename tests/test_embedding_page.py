@@ -17,6 +17,7 @@ from trio.testing import MockClock
 from phasegate import Client, Config
 from phasegate.engine.setting_places import OTHERS, settings
 from phasegate.p2p.simnet.generated import generate
+from tests.documents.printed import Block, printed, some
 from tests.test_examples import simnet
 
 if TYPE_CHECKING:
@@ -25,11 +26,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 EMBEDDING = (ROOT / "docs" / "embedding.md").read_text(encoding="utf-8")
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
-
-
-def blocks(page: str, language: str) -> list[str]:
-    """The code of a page."""
-    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
+FIRST, SECOND, THIRD = some("docs/embedding.md", "python")
 
 
 def run_block(code: str, node: dict[str, Any], tmp_path: Path) -> str:
@@ -57,28 +54,36 @@ def locked_height() -> int:
     return chain.height
 
 
-def test_the_first_block_prints_a_locked_tip(tmp_path: Path) -> None:
+@printed((FIRST,))
+def test_the_first_block_prints_a_locked_tip(blocks: tuple[Block, ...], tmp_path: Path) -> None:
     """A client in the nursery of its user, which waits until the tip is ChainLocked."""
     height = locked_height()
     with simnet(height) as node:
-        out = run_block(blocks(EMBEDDING, "python")[0], node, tmp_path)
+        out = run_block(blocks[0].text, node, tmp_path)
     assert re.fullmatch(rf"{height} [0-9a-f]{{64}} True\n", out)
 
 
-def test_the_asyncio_block_prints_the_balances(tmp_path: Path) -> None:
+@printed((THIRD,))
+def test_the_asyncio_block_prints_the_balances(blocks: tuple[Block, ...], tmp_path: Path) -> None:
     """With the bridge of the example."""
     with simnet(60) as node:
-        out = run_block(blocks(EMBEDDING, "python")[2], node, tmp_path)
+        out = run_block(blocks[0].text, node, tmp_path)
     assert all(str(duffs) in out for duffs in node["expected"]["balances"].values())
 
 
 @pytest.mark.trio
+@printed((SECOND,))
 async def test_payments_are_booked_once_over_restarts(
-    world: World, running: Start, autojump_clock: MockClock, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    blocks: tuple[Block, ...],
+    world: World,
+    running: Start,
+    autojump_clock: MockClock,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
     """The second block, cut off again and again, in two runs of the client: each found transaction is printed once."""
     names: dict[str, Any] = {}
-    exec(blocks(EMBEDDING, "python")[1], names)  # noqa: S102 - it is what the page tells people to write
+    exec(blocks[0].text, names)  # noqa: S102 - it is what the page tells people to write
     chain = generate(120, 3)
     world.add(chain, 1)
     config = world.config(1, watch=chain.watch, limits={"batch": {"blocks": 1}})
@@ -98,8 +103,9 @@ async def test_payments_are_booked_once_over_restarts(
     assert sorted(printed) == sorted(chain.expected["transactions"])
 
 
-@pytest.mark.parametrize("text", blocks(CONFIGURATION, "toml"))
-def test_each_file_of_the_page_may_be_used(tmp_path: Path, text: str) -> None:
+@printed(*[(block,) for block in some("docs/configuration.md", "toml")])
+def test_each_file_of_the_page_may_be_used(blocks: tuple[Block, ...], tmp_path: Path) -> None:
+    text = blocks[0].text
     (tmp_path / "phasegate.toml").write_text(text, encoding="utf-8")
     assert Config.load(tmp_path / "phasegate.toml", {}).network.name == tomllib.loads(text)["network"]
 
@@ -114,9 +120,10 @@ def test_each_variable_of_the_page_is_one() -> None:
         assert name in known or name in OTHERS or name in ("PHASEGATE_", "PHASEGATE_PEER")
 
 
-def test_the_python_of_the_page_runs(tmp_path: Path) -> None:
+@printed(some("docs/configuration.md", "python"))
+def test_the_python_of_the_page_runs(blocks: tuple[Block, ...], tmp_path: Path) -> None:
     """As it is printed, but with the usual file out of the way."""
-    (code,) = blocks(CONFIGURATION, "python")
+    (code,) = (block.text for block in blocks)
     told = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
     subprocess.run([sys.executable, "-W", "error", "-c", code], env={**os.environ, **told}, timeout=60, check=True)
 

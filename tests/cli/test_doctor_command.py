@@ -416,3 +416,43 @@ def test_wrong_options_are_usage(run: Run, tmp_path: Path) -> None:
         (tmp_path / f"{name}.sqlite").write_bytes(b"")
     outcome = run("doctor", "--datadir", tmp_path)
     assert (outcome.code, "choose one with --network" in outcome.err) == (2, True)
+
+
+def _told(outcome: Any) -> dict[str, str]:
+    return {line["check"]: line["detail"] for line in outcome.events("finding")}
+
+
+def test_the_configuration_is_examined(
+    run: Run, honest: Any, place: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where the store is, of which chain, and whom to connect to may stand in the environment or the file, as ever."""
+    file = tmp_path / "phasegate.toml"
+    file.write_text(f'network = "simnet"\ndatadir = "{place}"\n', encoding="utf-8")
+    monkeypatch.setenv("PHASEGATE_CONFIG", str(file))
+    monkeypatch.setenv("PHASEGATE_PEERS", honest.address)
+    outcome = run("doctor", "--json")
+    assert str(place / "simnet.sqlite") in _told(outcome)["database"]
+    assert _told(outcome)["peers"].startswith("1 of 1 ")
+    assert outcome.code == 0
+
+
+def test_a_configured_proxy_is_never_gone_round(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has set one up would be betrayed by an examination that looks up names and connects by itself."""
+    monkeypatch.setenv("PHASEGATE_PROXY", "127.0.0.1:9")
+    outcome = run("doctor", "--network", "mainnet", "--datadir", tmp_path, "--json")
+    assert _told(outcome)["dns"] == "nothing is looked up here: the proxy does that"
+    assert "proxy 127.0.0.1:9: Connection refused" in _told(outcome)["peers"]
+
+
+def test_configured_peers_are_those_of_their_network(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An option that names another chain has nothing to do with them."""
+    monkeypatch.setenv("PHASEGATE_NETWORK", "mainnet")
+    monkeypatch.setenv("PHASEGATE_PEERS", "127.0.0.1:9")
+    outcome = run("doctor", "--network", "simnet", "--datadir", tmp_path, "--json")
+    assert "127.0.0.1:9" not in _told(outcome)["peers"]
+
+
+def test_a_wrong_setting_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PHASEGATE_PROXYS", "127.0.0.1:9")
+    outcome = run("doctor", "--network", "simnet")
+    assert (outcome.code, "PHASEGATE_PROXYS is no setting" in outcome.err) == (2, True)

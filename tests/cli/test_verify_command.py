@@ -31,6 +31,7 @@ from phasegate.verification.part import Part
 from phasegate.verification.report import Outcome, Report
 from phasegate.verification.runner import Progress, Wanted
 from phasegate.verification.units import Unit, perform
+from tests.documents.printed import Block, printed, some
 
 SIMULATED = Outcome(
     Part.SIMULATION,
@@ -105,6 +106,18 @@ def test_what_is_said_of_all_four_parts(asked: list[Wanted]) -> None:
     assert "    faults: cut 3, disk kill 1\n" in result.stdout
     assert result.stdout.splitlines()[-1] == "0 violations in 1.5 s"
     assert asked == [Wanted(seed=7)]
+
+
+@printed(some("docs/verification.md", "text", "$ phasegate verify\n"))
+def test_what_the_documents_show_of_charts_and_mutants_is_said(blocks: tuple[Block, ...], asked: list[Wanted]) -> None:
+    """Line by line; `...` stands for what is left out. Engine and simulation are told by their first words alone."""
+    said = command().stdout.splitlines()
+    for line in blocks[0].text.splitlines()[1:-1]:
+        if line.startswith(("engine: ", "simulation: ", "    faults: ", "    at most: ")):
+            shown = line.partition(":")[0] + ":"
+        else:
+            shown = line.removesuffix("...").rstrip()
+        assert any(one.startswith(shown) for one in said), line
 
 
 def test_options_say_how_much(asked: list[Wanted]) -> None:
