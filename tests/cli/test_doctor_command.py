@@ -444,14 +444,6 @@ def test_a_configured_proxy_is_never_gone_round(run: Run, tmp_path: Path, monkey
     assert "proxy 127.0.0.1:9: Connection refused" in _told(outcome)["peers"]
 
 
-def test_configured_peers_are_those_of_their_network(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An option that names another chain has nothing to do with them."""
-    monkeypatch.setenv("PHASEGATE_NETWORK", "mainnet")
-    monkeypatch.setenv("PHASEGATE_PEERS", "127.0.0.1:9")
-    outcome = run("doctor", "--network", "simnet", "--datadir", tmp_path, "--json")
-    assert "127.0.0.1:9" not in _told(outcome)["peers"]
-
-
 def test_a_wrong_setting_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PHASEGATE_PROXYS", "127.0.0.1:9")
     outcome = run("doctor", "--network", "simnet")
