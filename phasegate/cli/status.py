@@ -82,7 +82,7 @@ def _counted(items: list[WatchItem]) -> str:
     from phasegate.consensus.watch_elements import is_of_masternode
 
     others = sum([is_of_masternode(item.script) for item in items])
-    return f"{len(items) - others} scripts" + (f", {others} items of masternodes" if others else "")
+    return f"{len(items) - others} scripts" + (f", {others} of masternodes" if others else "")
 
 
 def _reach(chain: KeyChainUse, marks: Watermarks) -> str:

@@ -45,7 +45,7 @@ def test_a_masternode_is_watched_by_its_hash(
     (watched,) = status["watch"]
     assert (watched["script"], watched["item"], watched["address"]) == (name.hex(), item, None)
     told = run("status", "--datadir", tmp_path).out
-    assert "0 scripts, 1 items of masternodes, matched to" in told
+    assert "0 scripts, 1 of masternodes, matched to" in told
     assert "balance" not in told
     assert run("unwatch", item, "--datadir", tmp_path).out == "1 removed\n"
     assert run("transactions", "--datadir", tmp_path).out == "no transaction was found\n"
