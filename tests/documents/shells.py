@@ -103,5 +103,5 @@ def first_unsaid(expected: Iterable[str], output: str) -> str | None:
 
 
 def numbered(text: str) -> list[str]:
-    """The lines of a sample or an output, with any number in the place of each number."""
-    return [re.sub(r"\d[\d.]*", "N", line.rstrip()) for line in text.splitlines()]
+    """The lines of a sample or an output, with any number in the place of each number, and of what it counts one."""
+    return [re.sub(r"\d[\d.]*( [a-z]+?)s?\b|\d[\d.]*", r"N\1", line.rstrip()) for line in text.splitlines()]

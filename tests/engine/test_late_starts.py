@@ -12,6 +12,7 @@ from trio.testing import MockClock
 
 from phasegate.consensus.headers import work_of
 from phasegate.consensus.primitives import Block
+from phasegate.consensus.special_txs import mentioned
 from phasegate.engine.config import Config
 from phasegate.p2p.simnet.chain import SimulatedChain
 from phasegate.p2p.simnet.generated import generate
@@ -34,12 +35,12 @@ def anchored(chain: SimulatedChain, height: int) -> Anchor:
 
 @cache
 def newcomers(first: int) -> tuple[str, ...]:
-    """Scripts of the small chain that nothing is paid to below `first`; some of what they get is spent again."""
+    """Scripts of the small chain that nothing pays or mentions below `first`; some of what they get is spent again."""
     paid: dict[bytes, int] = {}
     for height in range(1, TIP + 1):
         for transaction in Block.from_bytes(small_chain().block(height) or b"").transactions:
-            for output in transaction.outputs:
-                paid.setdefault(output.script, height)
+            for script in (*[output.script for output in transaction.outputs], *sorted(mentioned(transaction))):
+                paid.setdefault(script, height)
     return tuple([script.hex() for script, height in paid.items() if height >= first and script[:1] == b"\x76"][:40])
 
 
