@@ -9,7 +9,8 @@ import pytest
 from trio.testing import MockClock
 
 from phasegate.consensus.filters import build_filter, filter_hash, filter_header
-from phasegate.p2p.messages import CFHeaders, CFilter, Message
+from phasegate.consensus.primitives import TxOut
+from phasegate.p2p.messages import BlockMessage, CFHeaders, CFilter, Message
 from phasegate.p2p.simnet.answers import Answer
 from phasegate.p2p.simnet.chain import SimulatedChain
 from tests.simulated_world import small_chain
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.trio
 
 HEIGHT = 150
+P2PKH = b"\x76\xa9\x14" + b"\x33" * 20 + b"\x88\xac"
 
 
 class StandsBy:
@@ -72,6 +74,33 @@ async def test_an_honest_peer_wins_by_the_block_itself(
         await run.until("synced")
         assert run.client.status.marks.filter_header == chain.filter_header(chain.height)
         assert set(run.warnings) & {"bad-filter-header", "bad-filter"}
+        assert [str(peer) for peer in run.client.peers] == ["node:2"]
+        assert "degraded" not in run.path
+
+
+class ForgesTheBlock(StandsBy):
+    """The same liar, who sends as evidence a block that pays to one script more: by that block all others lie."""
+
+    def _twisted(self, message: Message) -> Message:
+        if isinstance(message, BlockMessage) and message.block.hash == self._name:
+            coinbase, *others = message.block.transactions
+            coinbase = attrs.evolve(coinbase, outputs=(*coinbase.outputs, TxOut(1, P2PKH)))
+            return BlockMessage(attrs.evolve(message.block, transactions=(coinbase, *others)))
+        return super()._twisted(message)
+
+
+async def test_a_forged_block_is_no_evidence_against_an_honest_peer(
+    world: World, running: Start, autojump_clock: MockClock
+) -> None:
+    """Asked first for the block that decides, the liar sends one with its header and another body, and is banned."""
+    chain = small_chain()
+    world.add(chain, 1, lie=ForgesTheBlock(chain, hiding(chain)))
+    world.add(chain, 2)
+    async with running(world.config(1, 2, watch=chain.watch, masternodes=False)) as run:
+        await run.until("synced")
+        assert run.client.status.marks.filter_header == chain.filter_header(chain.height)
+        assert run.warnings == ["bad-block-merkle-root"]
+        assert "node:1 banned" in run.said("bad-block-merkle-root")
         assert [str(peer) for peer in run.client.peers] == ["node:2"]
         assert "degraded" not in run.path
 

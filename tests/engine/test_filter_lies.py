@@ -18,6 +18,7 @@ from phasegate.consensus.primitives import Block, BlockHeader
 from phasegate.engine.config import Address
 from phasegate.engine.events import Warned
 from phasegate.engine.phases import filter_settlement
+from phasegate.engine.phases.filter_settlement import Dispute, Opinion, Settlement
 from phasegate.p2p.simnet.chain import SimulatedChain
 from phasegate.p2p.simnet.false_filters import FalseFilters, added_element, omitted_output
 from phasegate.p2p.simnet.generated import generate
@@ -204,11 +205,27 @@ def throughout(chain: SimulatedChain) -> Lie:
     return Lie("added-element", start, FalseFilters(added_element, start, throughout=True))
 
 
+def turns_taken(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Of each opinion that is held against the main one: how many filters are held in the end, and how far it came."""
+    taken: list[tuple[int, int]] = []
+    contest = Settlement._contest
+
+    async def watched(self: Settlement, main: Opinion, rival: Opinion) -> Dispute | None:
+        dispute = await contest(self, main, rival)
+        if dispute is not None:
+            taken.append((len(dispute.variants), dispute.reach))
+        return dispute
+
+    monkeypatch.setattr(Settlement, "_contest", watched)
+    return taken
+
+
 async def test_more_disputed_heights_than_are_held_are_taken_in_turns(
     world: World, running: Start, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a bound of four heights every difference is still judged, stored and matched."""
+    """With a bound of four heights no turn holds more, and every difference is still judged, stored and matched."""
     monkeypatch.setattr(filter_settlement, "MOST_VARIANTS", 4)
+    turns = turns_taken(monkeypatch)
     chain = small_chain()
     heights = [h for h in range(1, chain.height + 1) if added_element(chain, h) is not None]
     world.add(chain, 1, lie=throughout(chain))
@@ -217,6 +234,9 @@ async def test_more_disputed_heights_than_are_held_are_taken_in_turns(
         await run.until("degraded")
         assert [height for height, _ in run.client.store.filter_variants(0, 301)] == heights
         assert len(heights) > 12
+        assert [count for count, _ in turns[: len(heights) // 4]] == [4] * (len(heights) // 4)
+        assert max(count for count, _ in turns) == 4
+        assert [reach for _, reach in turns[:3]] == [heights[at] - 1 for at in (4, 8, 12)]
         assert run.client.status.marks.filters == chain.height
         assert found(run) == chain.expected["transactions"]
 
