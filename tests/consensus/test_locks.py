@@ -96,7 +96,21 @@ def test_every_recorded_chainlock_verifies(
     locks |= {lock.height: lock for lock in clsigs}
     assert len(locks) == 41
     for lock in locks.values():
-        verify_chainlock(recorded_network, lock, active[lock.height - SIGN_OFFSET])
+        verify_chainlock(recorded_network, lock, active[lock.height - 8])
+
+
+def test_the_quorum_is_one_of_those_active_eight_blocks_below(
+    clsigs: list[ChainLock], active: Sequence[Active], recorded_network: Network
+) -> None:
+    """Core's SIGN_HEIGHT_OFFSET. Every other test says 8 itself: a constant is no proof of itself.
+
+    Of the recorded locks that of 308 can tell: its quorum was mined nine blocks below it.
+    """
+    assert SIGN_OFFSET == 8
+    (lock,) = [lock for lock in clsigs if lock.height == 308]
+    verify_chainlock(recorded_network, lock, active[308 - 8])
+    with pytest.raises(PeerMisbehaved):
+        verify_chainlock(recorded_network, lock, active[308 - 10])
 
 
 @pytest.mark.parametrize("change", ["height", "block_hash", "signature", "null", "infinity"])
@@ -112,14 +126,14 @@ def test_a_changed_chainlock_is_refused(
         "infinity": attrs.evolve(lock, signature=b"\xc0" + bytes(95)),
     }[change]
     with pytest.raises(PeerMisbehaved) as caught:
-        verify_chainlock(recorded_network, wrong, active[lock.height - SIGN_OFFSET])
+        verify_chainlock(recorded_network, wrong, active[lock.height - 8])
     assert caught.value.fault is Fault.BAD_CHAINLOCK
 
 
 def test_without_quorums_a_chainlock_cannot_be_judged(
     clsigs: list[ChainLock], active: Sequence[Active], recorded_network: Network
 ) -> None:
-    others = [quorum for quorum in active[clsigs[0].height - SIGN_OFFSET] if quorum.type != 100]
+    others = [quorum for quorum in active[clsigs[0].height - 8] if quorum.type != 100]
     assert others
     with pytest.raises(NoQuorum):
         verify_chainlock(recorded_network, clsigs[0], others)
@@ -132,7 +146,7 @@ def test_quorums_are_chosen_by_raw_bytes(
     kind = recorded_network.roles["chainlock"]
     differing = 0
     for lock in [*clsigs, *embedded]:
-        own = [quorum for quorum in active[lock.height - SIGN_OFFSET] if quorum.type == kind]
+        own = [quorum for quorum in active[lock.height - 8] if quorum.type == kind]
         request_id = chainlock_request_id(lock.height)
         scores = {sign_hash(kind, q.quorum_hash, request_id, b""): q for q in own}
         chosen = chainlock_quorum(recorded_network, own, lock.height)
@@ -209,6 +223,10 @@ def test_the_public_chainlocks_verify(vectors: dict[str, list[dict[str, Any]]], 
             lock = ChainLock(found.height, found.block_hash, found.signature)
             raw = (shared / "vectors" / "mnlist" / "mnlistdiff-testnet-0-905762-after20.HF.dat").read_bytes()
             quorums = MasternodeListDiff.parse(Reader(raw), 70230).new_quorums
+            kind = TESTNET.quorum_types[row["llmq_type"]]
+            passed = range(905_762 + 1, lock.height - 8 + 1)
+            assert passed  # that list is of a block below, and no quorum was mined on the way, so it has the same ones
+            assert not any(kind.dkg_mining[0] <= at % kind.interval <= kind.dkg_mining[1] for at in passed)
             verify_chainlock(NETWORKS[row["network"]], lock, quorums)
             verified += 1
     assert verified == 3

@@ -74,6 +74,8 @@ NULL = attrs.evolve(
     quorum(7), signers=BitSet.of([False] * 3), valid_members=BitSet.of([False] * 3), public_key=bytes(48),
     vvec_hash=bytes(32), quorum_signature=bytes(96), members_signature=bytes(96),
 )  # fmt: skip
+THREE = ((bytes(96), (1, 2)), (b"\1" * 96, (0,)))
+"""ChainLock signatures of three new quorums: where one too many is told, it is not its signature that is missing."""
 FORGED = attrs.evolve(quorum(9), public_key=b"\7" * 48)
 MISFIT, PROOF_FAULT = Fault.BAD_MASTERNODE_DIFF, Fault.BAD_MERKLE_PROOF
 TWO_MATCHES = PartialMerkleTree.build([COINBASE.txid, b"\1" * 32, b"\2" * 32], {0, 1})
@@ -91,9 +93,9 @@ LIES = {
     "unknown quorum deleted": (MISFIT, {"deleted_quorums": ((100, b"\7" * 32),)}),
     "quorum of another type deleted": (MISFIT, {"deleted_quorums": ((101, b"\1" * 32),)}),
     "quorum deleted twice": (MISFIT, {"deleted_quorums": DIFF.deleted_quorums * 2}),
-    "quorum added twice": (MISFIT, {"new_quorums": (*DIFF.new_quorums, quorum(9))}),
-    "active quorum added": (MISFIT, {"new_quorums": (*DIFF.new_quorums, quorum(2))}),
-    "null quorum added": (MISFIT, {"new_quorums": (*DIFF.new_quorums, NULL)}),
+    "quorum added twice": (MISFIT, {"new_quorums": (*DIFF.new_quorums, quorum(9)), "cl_signatures": THREE}),
+    "active quorum added": (MISFIT, {"new_quorums": (*DIFF.new_quorums, quorum(2)), "cl_signatures": THREE}),
+    "null quorum added": (MISFIT, {"new_quorums": (*DIFF.new_quorums, NULL), "cl_signatures": THREE}),
     "signature of no quorum": (MISFIT, {"cl_signatures": ((bytes(96), (2,)),)}),
     "quorum signed twice": (MISFIT, {"cl_signatures": ((bytes(96), (0, 0)),)}),
     "entry changed": (Fault.BAD_MASTERNODE_ROOT, {"added": (entry(9), entry(2))}),
@@ -103,6 +105,25 @@ LIES = {
     "quorum left out": (Fault.BAD_QUORUM_ROOT, {"new_quorums": (quorum(9),), "cl_signatures": ()}),
     "quorum deletion left out": (Fault.BAD_QUORUM_ROOT, {"deleted_quorums": ()}),
 }
+
+
+MISFITS = {
+    "quorum added twice": "a quorum is named twice",
+    "active quorum added": "a new quorum is null or active already",
+    "null quorum added": "a new quorum is null or active already",
+    "signature of no quorum": "the ChainLock signatures do not belong to each new quorum once",
+    "quorum signed twice": "the ChainLock signatures do not belong to each new quorum once",
+    "unknown quorum deleted": "a quorum is deleted that was not there",
+    "unknown masternode deleted": "a masternode is deleted that was not there",
+    "masternode deleted and added": "a masternode is named twice",
+}
+
+
+@pytest.mark.parametrize("lie", MISFITS)
+def test_what_does_not_fit_is_told_apart(lie: str) -> None:
+    """All of them are one fault, so the words have to say which."""
+    with pytest.raises(PeerMisbehaved, match=MISFITS[lie]):
+        apply(attrs.evolve(DIFF, **LIES[lie][1]))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("lie", LIES)
