@@ -3,6 +3,8 @@
 A quorum proves itself twice over the same hash: with its own key, and with the secure aggregate of the operator keys of
 the members who signed. Commitments made before V19 are signed in a scheme of Dash's own that IETF libraries cannot
 check; the quorum root of the coinbase covers them as it covers all, and the verdict says that there was nothing more.
+
+Where the members cannot be told, a quorum still has to have the form of its type and to have signed with its own key.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from phasegate.consensus.codec import dsha
 from phasegate.consensus.faults import Fault, PeerMisbehaved
 from phasegate.consensus.masternode_entry import MasternodeEntry
 from phasegate.consensus.params import Network, QuorumType
-from phasegate.consensus.quorums import LEGACY, LEGACY_INDEXED, QuorumCommitment
+from phasegate.consensus.quorums import QuorumCommitment
 
 Members = Sequence[MasternodeEntry]
 
@@ -69,11 +71,21 @@ def check_announced(network: Network, commitments: Sequence[QuorumCommitment]) -
     """
     verdicts = tuple([check_form(network, commitment) for commitment in commitments])
     pairs = zip(commitments, verdicts, strict=True)
-    judged = [commitment for commitment, verdict in pairs if verdict is Verdict.VERIFIED]
-    if not verify_all([quorum_claim(commitment) for commitment in judged]):
-        for commitment in judged:
-            _check_own_signature(commitment)
+    _check_own_signatures([commitment for commitment, verdict in pairs if verdict is Verdict.VERIFIED])
     return verdicts
+
+
+def check_memberless(network: Network, commitments: Sequence[QuorumCommitment]) -> None:
+    """As `check_announced`, of types that the network does not know, too: of these the signature alone.
+
+    A type that this program has not heard of yet may be a new one of the network; it signs none of the locks.
+
+    Raises:
+        PeerMisbehaved: BAD_QUORUM_COMMITMENT, naming the first that is wrong.
+    """
+    check_announced(network, [commitment for commitment in commitments if commitment.type in network.quorum_types])
+    unknown = [commitment for commitment in commitments if commitment.type not in network.quorum_types]
+    _check_own_signatures([commitment for commitment in unknown if not commitment.is_legacy])
 
 
 def check_form(network: Network, commitment: QuorumCommitment) -> Verdict:
@@ -92,7 +104,7 @@ def check_form(network: Network, commitment: QuorumCommitment) -> Verdict:
         raise _bad(commitment, "no key")
     if is_null(commitment.quorum_signature) or is_null(commitment.members_signature):
         raise _bad(commitment, "no signature")
-    return Verdict.LEGACY if commitment.version in (LEGACY, LEGACY_INDEXED) else Verdict.VERIFIED
+    return Verdict.LEGACY if commitment.is_legacy else Verdict.VERIFIED
 
 
 def quorum_claim(commitment: QuorumCommitment) -> Claim:
@@ -122,6 +134,12 @@ def _check_signatures(commitment: QuorumCommitment, members: Members) -> None:
     _check_own_signature(commitment)
     if not verify_all([aggregate]):
         raise _bad(commitment, "its members did not sign it")
+
+
+def _check_own_signatures(commitments: Sequence[QuorumCommitment]) -> None:
+    if not verify_all([quorum_claim(commitment) for commitment in commitments]):
+        for commitment in commitments:
+            _check_own_signature(commitment)
 
 
 def _check_own_signature(commitment: QuorumCommitment) -> None:

@@ -113,6 +113,11 @@ class QuorumCommitment:
         return self.type, self.quorum_hash
 
     @property
+    def is_legacy(self) -> bool:
+        """Whether it was signed as before V19, in a scheme that is not IETF BLS."""
+        return self.version in (LEGACY, LEGACY_INDEXED)
+
+    @property
     def is_null(self) -> bool:
         """Whether this only says that no quorum was made: such a one is mined, but never counts."""
         points = (self.public_key, self.quorum_signature, self.members_signature)

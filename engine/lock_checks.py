@@ -92,7 +92,7 @@ class Examination:
         active = await active_at(work, None, self._chainlocks, signed_at)
         quorum = chainlock_quorum(work.network, active or (), lock.height)
         stored = None if quorum is None else work.store.quorum(*quorum.key)
-        if stored is None or stored.verified is None or active is None:
+        if stored is None or not _is_proven(stored) or active is None:
             if marks.chainlock is not None and lock.height <= marks.chainlock:
                 return Covered()
             unknown = active is None and signed_at > marks.base
@@ -119,7 +119,7 @@ class Examination:
             return missing
         if named is None and cycle + kind.interval > tip:
             return NotYet("its cycle is not over")
-        if any(quorum.verified is None for quorum in (named, *candidates) if quorum is not None):
+        if not all(_is_proven(quorum) for quorum in (named, *candidates) if quorum is not None):
             return NotYet("its quorum is not proven yet")
         raise _bad(lock, "no quorum of its index signed it")
 
@@ -129,7 +129,7 @@ class Examination:
         """The record of `lock` if one of the proven `quorums` signed it; who did not is not asked again."""
         for quorum in quorums:
             commitment = quorum.commitment
-            if quorum.verified is None or commitment.quorum_hash in entry.refuted:
+            if not _is_proven(quorum) or commitment.quorum_hash in entry.refuted:
                 continue
             try:
                 await self._work.seams.compute(verify_instantlock, self._work.network, lock, commitment)
@@ -164,6 +164,11 @@ class Examination:
         tip, kind = self._work.writer.marks.tip, self._instantlocks
         kept = tip - QUORUMS_KEPT // kind.active * kind.interval < height < tip
         return NotYet("its quorum is not known", height if kept else None)
+
+
+def _is_proven(quorum: StoredQuorum) -> bool:
+    """Whether a signature by this quorum says anything: it has its verdict, and one of before V19 proves nothing."""
+    return quorum.verified is not None and not quorum.commitment.is_legacy
 
 
 def _bad(lock: InstantLock, detail: str) -> PeerMisbehaved:

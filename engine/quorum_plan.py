@@ -20,7 +20,7 @@ import attrs
 from phasegate.consensus.faults import Fault, PeerMisbehaved
 from phasegate.consensus.params import Network, QuorumType
 from phasegate.consensus.quorum_members import list_height, work_height
-from phasegate.consensus.quorums import LEGACY, LEGACY_INDEXED, QuorumCommitment
+from phasegate.consensus.quorums import QuorumCommitment
 
 QUARTERS = 4
 """Cycles that the members of a rotated quorum come from."""
@@ -74,7 +74,8 @@ class Plan:
     Args:
         draws: quorums that one list decides.
         rotations: rotated quorums, by cycle, oldest first.
-        excused: commitments that cannot be checked, each with the reason; the quorum root has to do.
+        excused: commitments whose members cannot be told, each with the reason; the quorum root and the quorum's own
+            signature have to do.
     """
 
     draws: tuple[Draw, ...] = ()
@@ -104,7 +105,8 @@ def plan(
         height_of: the height of a stored block by its hash.
 
     Raises:
-        PeerMisbehaved: BAD_QUORUM_COMMITMENT; a quorum is named by a block at which none of its type can begin.
+        PeerMisbehaved: BAD_QUORUM_COMMITMENT; a quorum is named by a block at which none of its type can begin, or
+            none that is signed as this one is.
     """
     draws: list[Draw] = []
     cycles: dict[tuple[int, int], Rotation] = {}
@@ -129,7 +131,8 @@ def _part(
     kind = network.quorum_types.get(commitment.type)
     if kind is None:
         return f"its type {commitment.type} is unknown here"
-    if commitment.version in (LEGACY, LEGACY_INDEXED):
+    if commitment.is_legacy:
+        _check_is_old(network, commitment, height_of(commitment.quorum_hash))
         return LEGACY_REASON
     if kind.rotated and kind.number != network.roles["instantsend"]:
         return f"no node tells how type {kind.number} rotates"
@@ -140,6 +143,14 @@ def _part(
     if base > min(part.heights):
         return f"it takes the masternode list of {min(part.heights)}, below the first stored block, {base}"
     return part
+
+
+def _check_is_old(network: Network, commitment: QuorumCommitment, height: int | None) -> None:
+    """Nobody signs as before V19 in a quorum that begins after it [Core CFinalCommitment::Verify]."""
+    if height is not None and height + 1 >= network.activations["v19"]:
+        name = f"quorum {commitment.quorum_hash[::-1].hex()} of type {commitment.type}"
+        detail = f"{name} begins at block {height}, and is signed as before V19"
+        raise PeerMisbehaved(Fault.BAD_QUORUM_COMMITMENT, detail)
 
 
 def _placed(network: Network, kind: QuorumType, commitment: QuorumCommitment, height: int | None) -> Draw | Rotation:

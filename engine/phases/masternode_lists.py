@@ -73,10 +73,15 @@ class Lists:
     Args:
         work: the workbench.
         desk: the right to ask.
+
+    Attributes:
+        claims: what is said of new quorums, by their keys, that nothing commits to.
+        tellers: who told last of each quorum that was brought.
     """
 
     def __init__(self, work: Work, desk: Desk) -> None:
         self.claims: dict[tuple[int, bytes], Claim] = {}
+        self.tellers: dict[tuple[int, bytes], Peer] = {}
         self._work = work
         self._desk = desk
         self._held: dict[int, MasternodeState] = {}
@@ -233,5 +238,6 @@ class Lists:
         self._held[height] = state
         self._proven.add(height)
         self._work.locks.offer_coinbase(diff.coinbase, self._work.store)
+        self.tellers.update({commitment.key: peer for commitment in diff.new_quorums})
         for signature, places in diff.cl_signatures:
             self.claims.update({diff.new_quorums[place].key: Claim(peer, signature) for place in places})

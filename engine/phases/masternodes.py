@@ -7,7 +7,7 @@ as they fall, so that a client that is killed goes on where it was. What complet
 with all that was brought by the way.
 
 A quorum that is active at the tip must be judged. One that is active no more is judged if peers tell what it takes,
-and is covered by the quorum root alone if they do not.
+and is covered by the quorum root and its own signature if they do not.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from phasegate.consensus.locks import SIGN_OFFSET
 from phasegate.consensus.masternodes import MasternodeState
 from phasegate.consensus.quorums import QuorumCommitment
 from phasegate.engine.phases.masternode_lists import Lists
-from phasegate.engine.phases.quorum_verdicts import excused, judge_draws
+from phasegate.engine.phases.quorum_verdicts import excuse, judge_draws
 from phasegate.engine.phases.rotations import RotationJudge
 from phasegate.engine.quorum_plan import Plan, coming, plan
 from phasegate.engine.quorums import missing_sets
@@ -124,10 +124,10 @@ class _Walk:
         unjudged = self._unjudged(state)
         needed = self._plan([quorum for key, quorum in unjudged.items() if key in state.quorums])
         others = self._plan([quorum for key, quorum in unjudged.items() if key not in state.quorums])
+        self._verdicts += await excuse(self._work, self._lists, [*needed.excused, *others.excused])
         self._left = sum(len(part.commitments) for part in needed.parts)
         if self._left:
             await self._commit([*self._take_sets(), *await self._take_tip()])
-        self._verdicts += [excused(*pair) for part in (needed, others) for pair in part.excused]
         await self._judge_needed(needed, others)
         await self._judge_others(others)
         await self._finish()
@@ -194,7 +194,8 @@ class _Walk:
                 self._verdicts += await self._rotations.judge(rotation, active_at, needed=False)
         judged = {(verdict.type, verdict.quorum_hash) for verdict in self._verdicts}
         left = [quorum for part in others.parts for quorum in part.commitments if quorum.key not in judged]
-        self._verdicts += [excused(quorum, "no peer has the lists that it takes") for quorum in left]
+        untold = [(quorum, "no peer has the lists that it takes") for quorum in left]
+        self._verdicts += await excuse(self._work, self._lists, untold)
 
     def _take_sets(self) -> list[Change]:
         """The quorum sets that were brought."""

@@ -3,17 +3,22 @@
 Everything that goes in is proven by work: the list and the ChainLock of the work block, the block's hash, and the
 commitment by the quorum root. So when a commitment does not hold, no peer can be blamed: the stored list that was used
 is brought again first; if that changes nothing, the stored chain leads to what no honest node can have built.
+
+Where the lists cannot be had there is less to check: the form, and the signature that the quorum made with its own key.
+Nothing of ours takes part in that, and every node has checked it before it took the block. So if it does not hold,
+whoever told of the quorum lies.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import attrs
 
 from phasegate.consensus.bls import is_null
-from phasegate.consensus.commitments import check_commitments
+from phasegate.consensus.commitments import check_commitments, check_memberless
 from phasegate.consensus.faults import Fault, PeerMisbehaved
 from phasegate.consensus.quorum_members import members, modifier, takes_evo_only, work_height
 from phasegate.store import QuorumVerdict
@@ -25,6 +30,10 @@ if TYPE_CHECKING:
     from phasegate.engine.phases.masternode_lists import Lists
     from phasegate.engine.quorum_plan import Draw
     from phasegate.engine.work import Work
+
+
+BATCH = 8
+"""Commitments that are checked at once."""
 
 
 @attrs.frozen
@@ -106,6 +115,31 @@ def verified(commitment: QuorumCommitment) -> QuorumVerdict:
     return QuorumVerdict(*commitment.key, verified=True)
 
 
-def excused(commitment: QuorumCommitment, reason: str) -> QuorumVerdict:
-    """The verdict on a commitment that cannot be checked: the quorum root covers it, and nothing else."""
-    return QuorumVerdict(*commitment.key, verified=False, reason=f"{reason}; the quorum root covers it")
+async def excuse(work: Work, lists: Lists, pairs: Sequence[tuple[QuorumCommitment, str]]) -> list[QuorumVerdict]:
+    """The verdicts on commitments whose members cannot be told, each with the reason; their own signatures hold.
+
+    Raises:
+        PeerMisbehaved: BAD_QUORUM_COMMITMENT; who told of the quorum in this stay is banned.
+    """
+    commitments = [commitment for commitment, _ in pairs]
+    for first in range(0, len(pairs), BATCH):
+        await _check_memberless(work, lists, commitments[first : first + BATCH])
+    return [_excused(*pair) for pair in pairs]
+
+
+async def _check_memberless(work: Work, lists: Lists, commitments: Sequence[QuorumCommitment]) -> None:
+    try:
+        await work.seams.compute(check_memberless, work.network, commitments)
+    except PeerMisbehaved:
+        if len(commitments) > 1:
+            for commitment in commitments:  # whose it is
+                await _check_memberless(work, lists, [commitment])
+            return
+        teller = lists.tellers.get(commitments[0].key)
+        with nullcontext() if teller is None else work.blame(teller):
+            raise
+
+
+def _excused(commitment: QuorumCommitment, reason: str) -> QuorumVerdict:
+    proof = "the quorum root covers it" + ("" if commitment.is_legacy else ", and its own key signed it")
+    return QuorumVerdict(*commitment.key, verified=False, reason=f"{reason}; {proof}")

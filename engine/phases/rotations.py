@@ -22,7 +22,7 @@ from phasegate.consensus.faults import Fault, PeerMisbehaved
 from phasegate.consensus.rotation_info import cycle_members, rotation_point
 from phasegate.engine.errors import PeerGone
 from phasegate.engine.phases.masternode_lists import ASKED
-from phasegate.engine.phases.quorum_verdicts import check_claims, excused, verified
+from phasegate.engine.phases.quorum_verdicts import BATCH, check_claims, excuse, verified
 from phasegate.engine.quorum_plan import QUARTERS
 from phasegate.p2p.messages import GetQrInfo, QrInfo
 
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
     from phasegate.engine.requests import Desk
     from phasegate.engine.work import Work
     from phasegate.store import QuorumVerdict
-
-BATCH = 8
-"""Commitments that are checked at once."""
 
 Snapshots = Mapping[bytes, "QuorumSnapshot"]
 """What a peer remembers of cycles, by the hash of their work block."""
@@ -102,7 +99,7 @@ class RotationJudge:
         """
         states = [await self._lists.with_chainlock(height) for height in rotation.heights]
         if reason := untold(rotation, states):
-            return [excused(commitment, reason) for commitment in rotation.commitments]
+            return await self._excuse(rotation, reason)
         doubts: list[_Doubt] = []
         for peer in self._work.chain_peers()[: None if needed else ASKED]:
             told = await self._ask(peer, rotation, active_at, needed=needed)
@@ -115,13 +112,16 @@ class RotationJudge:
                 continue
             self._ban(doubts)
             return [verified(commitment) for commitment in rotation.commitments]
-        return self._unjudged(rotation, doubts, needed=needed)
+        return await self._unjudged(rotation, doubts, needed=needed)
 
-    def _unjudged(self, rotation: Rotation, doubts: list[_Doubt], *, needed: bool) -> list[QuorumVerdict]:
+    async def _excuse(self, rotation: Rotation, reason: str) -> list[QuorumVerdict]:
+        return await excuse(self._work, self._lists, [(commitment, reason) for commitment in rotation.commitments])
+
+    async def _unjudged(self, rotation: Rotation, doubts: list[_Doubt], *, needed: bool) -> list[QuorumVerdict]:
         if not doubts and needed:
             raise self._work.no_peer()
         if not needed:
-            return [excused(commitment, "no peer tells how it rotated") for commitment in rotation.commitments]
+            return await self._excuse(rotation, "no peer tells how it rotated")
         if any(doubt.told != doubts[0].told for doubt in doubts):
             self._ban(doubts)
         raise doubts[0].fault
