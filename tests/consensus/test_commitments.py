@@ -16,6 +16,7 @@ from phasegate.consensus.commitments import (
     check_commitment,
     check_commitments,
     check_form,
+    check_memberless,
     commitment_hash,
 )
 from phasegate.consensus.faults import Fault, PeerMisbehaved
@@ -150,6 +151,29 @@ def test_the_wrong_one_of_many_is_named() -> None:
     many[1] = attrs.evolve(many[1], quorum_signature=many[0].quorum_signature)
     with pytest.raises(PeerMisbehaved, match=r"quorum 100:0303.*its key did not sign it"):
         check_announced(REGTEST, many)
+
+
+def test_without_members_the_form_and_the_own_signature_have_to_do() -> None:
+    """Of a type that nobody here knows the signature alone, of one of before V19 the form alone; the first is named."""
+    stranger = signed_alone(attrs.evolve(GOOD, type=99, signers=BitSet.of([True])))
+    old = attrs.evolve(GOOD, version=1, quorum_signature=b"\7" * 96)
+    nobodys = attrs.evolve(GOOD, members_signature=b"\5" * 96)
+    check_memberless(REGTEST, [GOOD, stranger, old, nobodys])
+    wrong = {
+        "fewer than 2": attrs.evolve(GOOD, signers=BitSet.of([True, False, False])),
+        "1 bits of signers": attrs.evolve(old, signers=BitSet.of([True])),
+        "quorum 100:0101.*its key did not sign it": attrs.evolve(GOOD, quorum_signature=GOOD.members_signature),
+        "quorum 99:0101.*its key did not sign it": attrs.evolve(stranger, quorum_signature=GOOD.quorum_signature),
+    }
+    for detail, commitment in wrong.items():
+        with pytest.raises(PeerMisbehaved, match=detail) as caught:
+            check_memberless(REGTEST, [GOOD, commitment])
+        assert caught.value.fault is Fault.BAD_QUORUM_COMMITMENT
+
+
+def signed_alone(bare: QuorumCommitment) -> QuorumCommitment:
+    """A commitment that the quorum's own key signed."""
+    return attrs.evolve(bare, quorum_signature=sign(QUORUM_SECRET, commitment_hash(bare)))
 
 
 def test_a_commitment_of_before_v19_is_left_to_the_root() -> None:

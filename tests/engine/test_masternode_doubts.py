@@ -264,7 +264,7 @@ async def test_silence_of_all_about_rotation_is_degraded_until_somebody_speaks(
 
 @pytest.mark.parametrize("answer", [None, with_false_snapshots])
 @pytest.mark.trio
-async def test_a_quorum_of_the_past_that_nobody_explains_is_covered_by_the_root_alone(
+async def test_a_quorum_of_the_past_that_nobody_explains_is_taken_on_its_own_signature(
     world: World, running: Start, autojump_clock: MockClock, answer: Twist | None
 ) -> None:
     """It keeps nobody from being synced, and nobody is blamed; the verdict says what it rests on."""
@@ -280,13 +280,13 @@ async def test_a_quorum_of_the_past_that_nobody_explains_is_covered_by_the_root_
         await _wanted(run, node, chain, 212)
         found = verdicts(run.client.store, 212)
         told = {verdict for (kind, _), verdict in found.items() if kind == 103}
-        assert (False, "no peer tells how it rotated; the quorum root covers it") in told
+        assert (False, "no peer tells how it rotated; the quorum root covers it, and its own key signed it") in told
         assert {verdict for (kind, _), verdict in found.items() if kind != 103} == {(True, "")}
         assert blamed(run) == []
 
 
 @pytest.mark.trio
-async def test_a_quorum_of_the_past_whose_lists_nobody_has_is_covered_by_the_root_alone(
+async def test_a_quorum_of_the_past_whose_lists_nobody_has_is_taken_on_its_own_signature(
     world: World, running: Start, autojump_clock: MockClock
 ) -> None:
     """Also what one list decides."""
@@ -296,7 +296,7 @@ async def test_a_quorum_of_the_past_whose_lists_nobody_has_is_covered_by_the_roo
         await run.until("synced")
         await _wanted(run, node, chain, 170)
         reasons = {reason for _, reason in verdicts(run.client.store, 170).values()}
-        assert reasons == {"no peer has the lists that it takes; the quorum root covers it"}
+        assert reasons == {"no peer has the lists that it takes; the quorum root covers it, and its own key signed it"}
 
 
 async def _wanted(run: Any, node: Any, chain: GeneratedChain, height: int) -> None:

@@ -62,6 +62,17 @@ def test_what_was_signed_before_v19_takes_nothing_and_says_why() -> None:
     assert planned(MAINNET, quorum) == Plan(excused=((quorum, LEGACY_REASON),))
 
 
+@pytest.mark.parametrize("kind", [1, CHAINLOCKS])
+def test_no_quorum_that_begins_after_v19_is_signed_as_before(kind: int) -> None:
+    """Exact at the edge: the quorum whose base is followed by the first block of V19 has the new form."""
+    v19 = MAINNET.activations["v19"]
+    last = commitment(kind, v19 - 2, version=LEGACY)
+    assert planned(MAINNET, last) == Plan(excused=((last, LEGACY_REASON),))
+    with pytest.raises(PeerMisbehaved, match=f"begins at block {v19 - 1}, and is signed as before V19") as refused:
+        planned(MAINNET, commitment(kind, v19 - 1, version=LEGACY))
+    assert refused.value.fault is Fault.BAD_QUORUM_COMMITMENT
+
+
 def test_a_type_that_the_network_does_not_know_is_excused() -> None:
     [(_, reason)] = planned(SIMNET, commitment(99, 240)).excused
     assert reason == "its type 99 is unknown here"
