@@ -97,8 +97,9 @@ class QuorumVerdict:
     Args:
         type: of the quorum.
         quorum_hash: with the type it names the quorum.
-        verified: its signatures hold; otherwise only the quorum root of a proven list vouches for it.
-        reason: why they could not be checked, empty when they were.
+        verified: its signatures hold; otherwise the quorum root of a proven list vouches for it, and what `reason`
+            says.
+        reason: why not all of them could be checked, empty when they were.
     """
 
     type: int

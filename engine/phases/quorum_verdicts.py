@@ -131,13 +131,12 @@ async def _check_memberless(work: Work, lists: Lists, commitments: Sequence[Quor
     try:
         await work.seams.compute(check_memberless, work.network, commitments)
     except PeerMisbehaved:
-        if len(commitments) > 1:
-            for commitment in commitments:  # whose it is
-                await _check_memberless(work, lists, [commitment])
-            return
-        teller = lists.tellers.get(commitments[0].key)
-        with nullcontext() if teller is None else work.blame(teller):
-            raise
+        if len(commitments) == 1:
+            teller = lists.tellers.get(commitments[0].key)
+            with nullcontext() if teller is None else work.blame(teller):
+                raise
+        for commitment in commitments:  # whose it is
+            await _check_memberless(work, lists, [commitment])
 
 
 def _excused(commitment: QuorumCommitment, reason: str) -> QuorumVerdict:

@@ -6,7 +6,9 @@ what the quorum itself signed, and the form of its type, can tell.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -14,11 +16,15 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from phasegate.consensus.faults import PeerMisbehaved
 from phasegate.consensus.headers import extend, genesis_tip
 from phasegate.consensus.params import SIMNET
 from phasegate.consensus.quorums import LEGACY, BitSet, QuorumCommitment
+from phasegate.engine.phases.quorum_verdicts import excuse
+from phasegate.engine.seams import inline_seams
 from phasegate.p2p.simnet import dkg
 from phasegate.p2p.simnet.generated import GeneratedChain, generate
+from phasegate.p2p.simnet.signing import final_commitment
 from phasegate.store import Anchor
 from tests.listing_clients import blamed, chain_to, listing
 from tests.simulated_world import START, Start, World
@@ -56,10 +62,10 @@ def with_false_quorum(
     **how: Any,
 ) -> GeneratedChain:
     """The chain of seed 7, but for the plain quorum that begins at `begun`, and what follows from it."""
-    name, real = generate(begun, 7, **how).hash_at(begun), dkg.final_commitment
+    name = generate(begun, 7, **how).hash_at(begun)
 
     def commitment(session: Any, *rest: Any) -> QuorumCommitment:
-        made = real(session, *rest)
+        made = final_commitment(session, *rest)
         return twist(made) if (made.type, made.quorum_hash) == (PLAIN, name) else made
 
     with monkeypatch.context() as patched:
@@ -99,6 +105,38 @@ async def test_a_false_quorum_whose_list_is_below_the_first_block_gets_its_telle
         assert run.client.store.unjudged_quorums() == []
         assert run.client.chainlock is None
         assert "synced" not in run.path
+
+
+class Bench:
+    """The little of a workbench that excusing takes; `blamed` has whoever was."""
+
+    def __init__(self) -> None:
+        self.network, self.seams, self.blamed = SIMNET, inline_seams(1), list[object]()
+
+    @contextmanager
+    def blame(self, peer: object) -> Iterator[None]:
+        """Note the peer."""
+        self.blamed.append(peer)
+        yield
+
+
+async def test_of_many_quorums_the_false_one_tells_who_is_blamed() -> None:
+    """They are judged together and came from several peers; where nobody is known to have told it, nobody is blamed."""
+    quorums = list(chain_to(300).masternodes_at(300).quorums.values())
+    assert len(quorums) > 8
+    tellers = {quorum.key: f"peer {place}" for place, quorum in enumerate(quorums)}
+    bench, lists = Bench(), SimpleNamespace(tellers=tellers)
+    pairs = [(quorum, "untold") for quorum in quorums]
+    assert {verdict.verified for verdict in await excuse(bench, lists, pairs)} == {False}  # type: ignore[arg-type]
+    for place in (0, 3, 8):
+        false = [*pairs]
+        false[place] = unsigned(quorums[place]), "untold"
+        for expected in ([f"peer {place}"], []):
+            with pytest.raises(PeerMisbehaved, match=quorums[place].quorum_hash[::-1].hex()):
+                await excuse(bench, lists, false)  # type: ignore[arg-type]
+            assert bench.blamed == expected
+            bench.blamed.clear()
+            tellers.pop(quorums[place].key, None)
 
 
 async def test_an_honest_chain_of_more_work_is_synced_in_spite_of_it(
