@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import apsw
+import attrs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -23,6 +24,9 @@ SCRIPTS = (b"\x51", b"\x52", b"\x53")
 WATCHED = SCRIPTS[:2]
 TXIDS = tuple([bytes((n,)) * 32 for n in range(1, 7)])
 TABLES = ("coins", "transactions", "transaction_inputs", "mentions", "matches", "seals", "sqlite_sequence")
+
+SPENT = OutPoint(b"\x21" * 32, 0)
+"""A coin of before."""
 
 Points = st.builds(OutPoint, st.sampled_from(TXIDS), st.integers(0, 1))
 Mentions = st.lists(st.sampled_from(SCRIPTS), max_size=2, unique=True).map(tuple)
@@ -107,7 +111,10 @@ def _block(height: int, tag: int, *spent: OutPoint) -> RecordBlock:
 
 
 def test_only_what_is_involved_is_recorded_by_itself() -> None:
-    """New blocks go together, also when they spend each other's coins; one that was searched before goes alone."""
+    """New blocks go together, also when they spend each other's coins; one that was searched before goes alone.
+
+    So does one that spends the same coin twice, or spends what another one of the batch spends.
+    """
     first, second, third = _block(1, 1), _block(2, 2, OutPoint(b"\1" * 32, 0)), _block(3, 3)
 
     def apart(*changes: RecordBlock, heights: Iterable[int] = (), txids: Iterable[bytes] = ()) -> list[object]:
@@ -120,3 +127,6 @@ def test_only_what_is_involved_is_recorded_by_itself() -> None:
     assert apart(first, first, second) == [[first], first, [second]]
     odd = RecordBlock(4, BlockFindings(4, (), (), ((OutPoint(b"\1" * 32, 0), b"\7" * 32),)))
     assert apart(third, odd) == [[third], odd]
+    twice = RecordBlock(4, attrs.evolve(_block(4, 4).findings, spent=((SPENT, b"\4" * 32), (SPENT, b"\4" * 32))))
+    assert apart(third, twice) == [[third], twice]
+    assert apart(_block(4, 4, SPENT), _block(5, 5, SPENT)) == [[_block(4, 4, SPENT)], _block(5, 5, SPENT)]

@@ -116,6 +116,7 @@ Make = Callable[["FakeChain"], Change]
         pytest.param(lambda _: MarkMatched((A,), 41, 45, (46,)), id="a match outside its range"),
         pytest.param(lambda _: RecordBlock(7, BlockFindings(9)), id="findings of another block"),
         pytest.param(lambda _: RecordBlock(101, BlockFindings(101)), id="findings above the tip"),
+        pytest.param(lambda _: RecordBlock(-1, BlockFindings(-1)), id="findings below the base"),
         pytest.param(lambda _: RollBackFilters(91), id="filter headers rolled back above the last"),
         pytest.param(lambda _: RollBackFilters(-2), id="filter headers rolled back below the base"),
         pytest.param(lambda _: KeepHistory(-1), id="a negative history"),
