@@ -116,20 +116,36 @@ def test_real_headers_pass_both_and_spoilt_ones_neither(header_files: list[Heade
         assert plainly(whole) == compiled(whole)
 
 
+def claiming(bits: int, at: int, others: int) -> Chain:
+    """Forty headers of which no rule tells the difficulty, as below the checkpoints: one states `bits`."""
+    chain = grown(PLACES[3], 40, 3)
+    raw, last = bytearray(chain.raw), chain.tip.hash
+    hashes = b"".join((place + 1).to_bytes(32, "little") for place in range(40))
+    for place in range(40):
+        raw[80 * place + 4 : 80 * place + 36], last = last, hashes[32 * place : 32 * place + 32]
+        raw[80 * place + 72 : 80 * place + 76] = (bits if place == at else others).to_bytes(4, "little")
+    claimed = attrs.evolve(chain.network, linked_until=1 << 30)
+    return attrs.evolve(chain, network=claimed, raw=bytes(raw), hashes=hashes)
+
+
 def test_a_target_too_hard_for_the_compiled_rules_is_judged_plainly() -> None:
     """Work of 2^120 a header, which takes a longer division."""
-    chain = grown(PLACES[3], 40, 3)
-    hard = attrs.evolve(chain.network, linked_until=1 << 30)
-    raw, last = bytearray(chain.raw), chain.tip.hash
-    hashes = b"".join((at + 1).to_bytes(32, "little") for at in range(40))
-    for at in range(40):
-        raw[80 * at + 4 : 80 * at + 36], last = last, hashes[32 * at : 32 * at + 32]
-        raw[80 * at + 72 : 80 * at + 76] = (0x12123456 if at == 20 else 0x1B123456).to_bytes(4, "little")
-    made = attrs.evolve(chain, network=hard, raw=bytes(raw), hashes=hashes)
+    made = claiming(0x12123456, 20, others=0x1B123456)
     verdict = compiled(made)
     assert verdict == plainly(made)
     assert isinstance(verdict, CheckedHeaders)
     assert verdict.tip.work - made.tip.work == 39 * work_of(0x1B123456) + work_of(0x12123456)
+
+
+def test_no_header_is_easier_than_the_limit_where_checkpoints_replace_the_rule() -> None:
+    """Its hash is below its own target, and no rule tells which bits it should have: the limit holds all the same."""
+    limit = PLACES[3][0].pow_limit
+    bits = target_to_compact(limit)
+    easier = target_to_compact(limit * 2)
+    assert isinstance(compiled(claiming(bits, 20, others=bits)), CheckedHeaders)
+    made = claiming(easier, 20, others=bits)
+    told = f"height {made.tip.height + 21}: bits {easier:08x} are easier than the limit"
+    assert compiled(made) == plainly(made) == ("bad-difficulty", told)
 
 
 def limbs(number: int) -> kernel.Limbs:

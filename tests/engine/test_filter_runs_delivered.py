@@ -118,3 +118,23 @@ async def test_a_request_for_one_filter_gets_it_out_of_a_run(autojump_clock: tri
             assert not ledger.awaits_runs(peer)
             assert delivered(ledger, peer, run_of([6, 7, 8])) == [0, 1, 0]
     assert got == [reply(7)]
+
+
+async def test_a_run_passes_no_request_that_was_made_before_and_waits_for_none_that_has_its_answer(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A node answers in order: the first filter is of the single request, the same one again begins the other's."""
+    ledger, peer, got, asked = Ledger(), FakePeer("peer"), list[CFilter](), Asked(7)
+
+    async def ask(desk: Desk) -> None:
+        got.append(await desk.ask(peer, question(7), CFilter, lambda m: m == reply(7)))
+
+    with patient(ledger) as desk:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask, desk)
+            await settle()
+            nursery.start_soon(asked.ask, desk, peer)
+            await settle()
+            assert delivered(ledger, peer, run_of([7, *range(7, 17)])) == [1, 10]
+    assert (got, asked.brought) == ([reply(7)], [10])
+    assert ledger.tally.answered == 2
