@@ -148,6 +148,41 @@ def test_no_header_is_easier_than_the_limit_where_checkpoints_replace_the_rule()
     assert compiled(made) == plainly(made) == ("bad-difficulty", told)
 
 
+def test_a_header_that_contradicts_a_checkpoint_keeps_every_other_rule_in_vain() -> None:
+    """The compiled rules find nothing wrong with it; with the block that it is as checkpoint both let it pass."""
+    made = claiming(0x1B123456, 20, others=0x1B123456)
+    height, block_hash = made.tip.height + 21, made.hashes[32 * 20 : 32 * 21]
+    for known in (block_hash, b"\7" * 32):
+        chain = attrs.evolve(made, network=attrs.evolve(made.network, known_blocks={height: known}))
+        verdict = compiled(chain)
+        assert verdict == plainly(chain)
+        if known == block_hash:
+            assert isinstance(verdict, CheckedHeaders)
+        else:
+            assert isinstance(verdict, tuple)
+            assert verdict[0] == "checkpoint-contradicted"
+            assert f"height {height}: " in verdict[1]
+
+
+@pytest.mark.parametrize(("name", "version"), [("bip34", 1), ("bip66", 2), ("bip65", 3)])
+def test_an_old_version_ends_with_the_block_before_its_height(name: str, version: int) -> None:
+    """Of two headers of that version the lower one stands below the height of the deployment, and passes."""
+    made = claiming(0x1B123456, 20, others=0x1B123456)
+    height, raw = made.tip.height + 21, bytearray(made.raw)
+    never = dict.fromkeys(("bip34", "bip66", "bip65"), 1 << 30)
+    for at, passes in ((19, True), (20, False)):
+        raw[80 * at : 80 * at + 4] = version.to_bytes(4, "little")
+        activations = {**made.network.activations, **never, name: height}
+        network = attrs.evolve(made.network, activations=activations)
+        chain = attrs.evolve(made, network=network, raw=bytes(raw))
+        verdict = compiled(chain)
+        assert verdict == plainly(chain)
+        if passes:
+            assert isinstance(verdict, CheckedHeaders)
+        else:
+            assert verdict == ("bad-header-version", f"height {height}: version {version} after {name}")
+
+
 def limbs(number: int) -> kernel.Limbs:
     return np.array([number >> 48 * place & (1 << 48) - 1 for place in range(kernel.LIMBS)], np.uint64)
 
