@@ -33,7 +33,7 @@ def record_blocks(rows: Session, chain: ChainMarks, changes: Sequence[RecordBloc
         _refuse_unfit(chain, change)
     for together in _apart(changes, _known(rows, changes)):
         if isinstance(together, RecordBlock):
-            record_block(rows, chain, together)
+            record_block(rows, together)
         else:
             _record_new(rows, [change.findings for change in together])
 
@@ -171,9 +171,8 @@ _PUT_COIN = """INSERT INTO coins VALUES {rows} ON CONFLICT DO UPDATE
     SET spent_by = excluded.spent_by, spent_height = excluded.spent_height"""
 
 
-def record_block(rows: Session, chain: ChainMarks, change: RecordBlock) -> None:
-    """Apply one `RecordBlock`; a transaction of which something new was learnt gets a new row id."""
-    _refuse_unfit(chain, change)
+def record_block(rows: Session, change: RecordBlock) -> None:
+    """Apply one `RecordBlock` that fits; a transaction of which something new was learnt gets a new row id."""
     height, findings = change.height, change.findings
     before = {tx.txid: tx for tx in chosen_transactions(rows, AT, (height,))}
     touched = {tx.txid for tx in findings.transactions} | before.keys() | _spenders(rows, findings)

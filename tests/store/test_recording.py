@@ -72,7 +72,7 @@ Batches = st.one_of(
 
 def _one_by_one(rows: Session, chain: ChainMarks, changes: Sequence[RecordBlock]) -> None:
     for change in changes:
-        recording.record_block(rows, chain, change)
+        recording.record_block(rows, change)
 
 
 def _tables(directory: Path, batches: Sequence[Sequence[RecordBlock]]) -> dict[str, list[Row]]:
