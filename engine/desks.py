@@ -89,12 +89,18 @@ class Desk:
         answer: str,
         longest: float = math.inf,
         accepts_run: Callable[[CFilterRun], int] | None = None,
+        *,
+        keeps: bool = True,
     ) -> list[Message | CFilterRun]:
-        """Have the turn and a token, send, and wait for messages named `answer`, for `longest` seconds in all."""
+        """Have the turn and a token, send, and wait for messages named `answer`, for `longest` seconds in all.
+
+        The result is empty unless it `keeps` them.
+        """
         async with self._turns.turn(peer):
             if not peer.gone:
                 await self._bucket.take()
-            with self._ledger.enter(self, peer, message, accepts, expected, answer, accepts_run) as request:
+            what = peer, message, accepts, expected, answer, accepts_run
+            with self._ledger.enter(self, *what, keeps=keeps) as request:
                 if peer.gone:
                     raise PeerGone(str(peer), FailureKind.PEER_LOST, peer.gone)
                 with trio.move_on_after(longest):

@@ -202,6 +202,8 @@ class Ledger:
         expected: int,
         answer: str = "",
         accepts_run: Callable[[CFilterRun], int] | None = None,
+        *,
+        keeps: bool = True,
     ) -> Iterator[Request]:
         """Register a request for as long as its owner waits; `answer` is the name of the messages that are expected."""
         if self._desks.get(desk.phase) is not desk and not (desk in self._errands and desk.allows(message)):
@@ -209,7 +211,7 @@ class Ledger:
         size = HEAD_SIZE + len(message.to_payload(PROTOCOL_VERSION))  # no request depends on the version
         what = message.command, size, accepts, expected, answer
         request = Request(next(self._numbers), desk, peer, *what, desk.patience.begin(), trio.current_time())
-        request.accepts_run = accepts_run
+        request.accepts_run, request.keeps = accepts_run, keeps
         self._open.setdefault(peer, deque()).append(request)
         self._for_runs += accepts_run is not None
         try:
@@ -295,7 +297,8 @@ class Ledger:
     def _settle(self, request: Request, reply: Message | CFilterRun, settled: int) -> None:
         self.alive(request)
         request.settled += settled
-        request.replies.append(reply)
+        if request.keeps:
+            request.replies.append(reply)
         if request.answered:
             request.wake()
 

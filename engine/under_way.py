@@ -40,7 +40,8 @@ class RequestView:
 
 @attrs.define(eq=False)
 class Request:
-    """One request under way: `accepts` says how many of the `expected` replies a message is; it goes into `replies`.
+    """One request under way: `accepts` says how many of the `expected` replies a message is; it goes into `replies`,
+    unless `keeps` says that who asks takes each as it comes.
 
     `accepts_run`, where filters may come together, says how many of the first of a run are replies.
 
@@ -64,6 +65,7 @@ class Request:
     replies: list[Message | CFilterRun] = attrs.field(factory=list)
     accepts_run: Callable[[CFilterRun], int] | None = None
     heard: trio.Event = attrs.field(factory=trio.Event)
+    keeps: bool = True
     lost: str = ""
 
     @property
