@@ -107,7 +107,10 @@ class BlockOrders:
         limits, self._opened = work.limits, True
         figures = limits.in_flight["blocks"], limits.idle_timeout
         most, rate = limits.concurrency["blocks"], limits.rate["blocks"]
-        with work.ledger.desk("synced", *figures, concurrency=most, rate=rate, idle_cap=limits.idle_cap) as desk:
+        bounds = work.ledger.desk(
+            "synced", *figures, concurrency=most, rate=rate, idle_cap=limits.idle_cap, part=work.part
+        )
+        with bounds as desk:
             async with trio.open_nursery() as nursery:
                 while True:
                     more = self._more

@@ -1,17 +1,29 @@
-"""How much a peer may say that nobody asked for.
+"""How much a peer may say that nobody asked for, and announce so that it is asked for.
 
 Two buckets, of messages and of bytes, fill at a steady rate up to a burst. Who takes more than is in them is read no
 faster than they fill: the reader of that one connection sleeps, its socket fills up, and nobody else notices. Answers
 to our own questions cost nothing. An honest peer never keeps a bucket in debt for long; who does for `chatter_patience`
 seconds has floods as its business.
+
+What is fetched only because a peer announced it (`Purses`) is no answer to a question of ours in that sense: it costs
+as much as if it had come unasked. There is nothing to be slowed down, and so no offence: in debt, nothing more is
+fetched of it until it is out of debt, and what others announced, too, is had of them.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import attrs
 
 from phasegate.consensus.faults import Fault, PeerMisbehaved
 from phasegate.engine.limits import Limits
+
+if TYPE_CHECKING:
+    from phasegate.engine.config import Address
+
+PURSES = 1024
+"""Addresses whose purse is remembered."""
 
 
 @attrs.define
@@ -61,3 +73,28 @@ class Chatter:
             raise PeerMisbehaved(Fault.FLOODING, f"for {now - self._in_debt_since:.0f} s more than it was asked for")
         self.throttled += wait
         return wait
+
+
+class Purses:
+    """What may be fetched of the announcements at each address, in bytes; a new connection brings no new purse.
+
+    A small object costs what a message costs: in the end as many may be fetched in a second as may come unasked.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._least = limits.chatter_bytes / limits.chatter_rate
+        self._purses: dict[Address, Allowance] = {}
+
+    def pay(self, address: Address, size: int, now: float) -> bool:
+        """Account for an object of `size` bytes; whether `address` is in debt."""
+        if address not in self._purses:
+            self._purses[address] = Allowance(self._limits.chatter_bytes, self._limits.chatter_burst_bytes)
+            if len(self._purses) > PURSES:
+                del self._purses[next(iter(self._purses))]
+        return self._purses[address].take(max(size, self._least), now) > 0
+
+    def in_debt(self, address: Address, now: float) -> bool:
+        """Whether nothing is to be fetched of `address` now."""
+        purse = self._purses.get(address)
+        return purse is not None and purse.take(0, now) > 0

@@ -46,6 +46,8 @@ class Errands(Desk):
     async def fetch(self, peer: Peer, items: Sequence[InvItem], take: Take) -> None:
         """Have what `peer` announced as `items`, each handed over as it comes; None for what it no longer has.
 
+        None is kept here until the last has come: a peer that leaves one out would fill the memory with all others.
+
         Raises:
             PeerGone: the peer was silent for the idle timeout, or its connection was lost; what came was handed over.
         """
@@ -63,7 +65,7 @@ class Errands(Desk):
         longest = 2 * self.patience.timeout  # who sends them in drops keeps them from others
         answer = self.kinds[items[0].type].command
         try:
-            await self._exchange(peer, GetData(tuple(left)), settle, len(left), answer, longest)
+            await self._exchange(peer, GetData(tuple(left)), settle, len(left), answer, longest, keeps=False)
         finally:
             over.set()
 

@@ -46,13 +46,15 @@ class PeerGone(Exception):
     Args:
         peer: the peer's `host:port`.
         kind: `PEER_SILENT` or `PEER_LOST`.
+        dragged: it began its answer and took too long for it, or hung up in the middle.
     """
 
-    def __init__(self, peer: str, kind: FailureKind, detail: str) -> None:
+    def __init__(self, peer: str, kind: FailureKind, detail: str, *, dragged: bool = False) -> None:
         super().__init__(f"{peer}: {detail}")
         self.peer = peer
         self.kind = kind
         self.detail = detail
+        self.dragged = dragged
 
 
 class Unfit(Exception):

@@ -68,7 +68,7 @@ class Limits:
 
     Floods. What a peer says without having been asked may come at `chatter_rate` messages and `chatter_bytes` bytes a
     second, in bursts of `chatter_burst` and `chatter_burst_bytes`; beyond that its socket is read no faster, and who
-    goes on for `chatter_patience` is dropped.
+    goes on for `chatter_patience` is dropped. As much is fetched of what it announces, and of more nothing.
     """
 
     connect_timeout: float = 10.0

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
+from phasegate.engine.chatter import Purses
+from phasegate.engine.config import Address
 from phasegate.engine.errands import ANNOUNCED
 from phasegate.engine.errors import FailureKind, PeerGone
 from phasegate.p2p.messages import InvItem, Message
@@ -58,28 +60,51 @@ async def fetch_announced(work: Work, wanted: Wanted, kinds: Kinds, resting: Cal
     limits, most = work.limits, work.limits.concurrency["locks"]
     rate = limits.rate["locks"]
     with work.ledger.errand(wanted.per_peer, limits.idle_timeout, concurrency=most, rate=rate, kinds=kinds) as desk:
+        errands = _Fetching(work, wanted, desk)
         async with trio.open_nursery() as nursery:
             while True:
                 changed = wanted.changed
-                while not resting() and (chosen := wanted.offers.take()) is not None:
-                    nursery.start_soon(_fetch, wanted, desk, *chosen)
+                while not resting() and (chosen := wanted.offers.take(errands.may_ask)) is not None:
+                    nursery.start_soon(errands.fetch, *chosen)
                 with trio.move_on_after(LOOK_EVERY if wanted.offers.items else LOOK_SELDOM):
                     await changed.wait()
 
 
-async def _fetch(wanted: Wanted, desk: Errands, peer: Peer, items: tuple[InvItem, ...]) -> None:
-    left = dict.fromkeys(items)
+class _Fetching:
+    def __init__(self, work: Work, wanted: Wanted, desk: Errands) -> None:
+        self._work = work
+        self._wanted = wanted
+        self._desk = desk
+        self._purses = Purses(work.limits)
+        self._told = set[Address]()
 
-    def take(item: InvItem, message: Message | None) -> None:
-        del left[item]
-        if message is None:
-            wanted.offers.failed(peer, item)
-        else:
-            wanted.received(peer, message)
+    def may_ask(self, peer: Peer) -> bool:
+        """Whether `peer` has not had more fetched than it may."""
+        return not self._purses.in_debt(peer.address, trio.current_time())
 
-    try:
-        await desk.fetch(peer, items, take)
-    except PeerGone as gone:
-        for item in left:
-            wanted.offers.failed(peer, item, silent=gone.kind is FailureKind.PEER_SILENT)
-    wanted.wake()
+    async def fetch(self, peer: Peer, items: tuple[InvItem, ...]) -> None:
+        """Have `items` from `peer`, or find that it does not send them."""
+        wanted, left = self._wanted, dict.fromkeys(items)
+
+        def take(item: InvItem, message: Message | None) -> None:
+            del left[item]
+            self._pay(peer, 0 if message is None else peer.last_size)
+            if message is None:
+                wanted.offers.failed(peer, item)
+            else:
+                wanted.received(peer, message)
+
+        try:
+            await self._desk.fetch(peer, items, take)
+        except PeerGone as gone:
+            for item in left:
+                wanted.offers.failed(peer, item, silent=gone.kind is FailureKind.PEER_SILENT)
+        wanted.wake()
+
+    def _pay(self, peer: Peer, size: int) -> None:
+        in_debt = self._purses.pay(peer.address, size, trio.current_time())
+        if in_debt and peer.address not in self._told:
+            self._told.add(peer.address)
+            rate = self._work.limits.chatter_bytes
+            detail = f"peer {peer} announces more than {rate:.0f} bytes a second: the rest is asked for later, or never"
+            self._work.warn("announces-too-much", detail)

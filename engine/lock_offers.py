@@ -7,6 +7,7 @@ about what it had itself announced is passed over until it has answered somethin
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -48,10 +49,16 @@ class Offers:
         if len(offered) > self._most:
             self._withdraw(peer, next(iter(offered)))
 
-    def take(self) -> tuple[Peer, tuple[InvItem, ...]] | None:
-        """The oldest offers of a peer that can be asked now, each under way until `got` or `failed` is told of it."""
+    def take(self, may_ask: Callable[[Peer], bool] = lambda _: True) -> tuple[Peer, tuple[InvItem, ...]] | None:
+        """The oldest offers of a peer that can be asked now, each under way until `got` or `failed` is told of it.
+
+        Args:
+            may_ask: who may be asked at all; what others offered waits.
+        """
         self._forget_the_gone()
         for peer, offered in self._offered.items():
+            if not may_ask(peer):
+                continue
             items = tuple(islice((item for item in offered if item not in self._under_way), AT_ONCE))
             if items and self._busy(peer) < self._per_peer and peer.answers >= self._silent.get(peer, 0):
                 self._asked += 1

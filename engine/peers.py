@@ -80,7 +80,10 @@ class Peer:
     `gone` says why the peer can no longer be asked ("" while it can), `fault` what it did wrong if it did, `answers`
     how many of our requests it has answered, `ready_at` since when (Trio's time) it could be asked, `news_at` when it
     last announced a block that was news, `unreached_by_proxy` whether the proxy, and not the node, was to blame.
+    `last_size` are the bytes of the message that is being taken, with its head; 0 for a run of filters.
     """
+
+    last_size = 0
 
     def __init__(self, address: Address, context: PeerContext, role: Role = Role.CONFIGURED) -> None:
         self.address = address
@@ -276,6 +279,7 @@ class _PeerBindings(Bindings):
                 await self._take(received, connection.last_size)
 
     async def _take(self, message: Message, size: int) -> None:
+        self._peer.last_size = size
         if not await self._asked_for(message):
             await trio.sleep(self.chatter.spend(size, trio.current_time()))
 

@@ -12,7 +12,9 @@ that all wait for is let in all the same, as soon as it is this download's turn 
 A job that was with one peer for `steal_after`, and for twice as long as such jobs take now, is overdue: an idle peer is
 asked for it too, the first result counts, and the other fetch is cancelled. The job that all wait for comes first,
 before any that is open; the others follow when none is open any more. Who was asked earlier and lost has been outrun.
-Where everything takes long nothing is overdue for long, so a slow line is not filled with the same things twice.
+Where everything takes long nothing is overdue for long, so a slow line is not filled with the same things twice. Two at
+one job may both be slow, and bring something now and then, so that neither is silent: for the job that all wait for one
+peer more is asked after each `FURTHER` seconds.
 
 Peers that were silent come back, and new ones come. So a download ends when one job met `PERSISTENCE` silences and
 every peer that is there had its turn: what is asked for may not be there any more, because the peers have gone over to
@@ -49,7 +51,9 @@ Choice = Sequence[Peer] | Callable[[], Sequence[Peer]]
 RECENT = 16
 """Results from which it is told how long the next ones will take."""
 RACERS = 2
-"""Peers that may be at the same job."""
+"""Peers that may be at the same job, unless all wait for it."""
+FURTHER = 60.0
+"""Seconds after which a further peer is asked for that."""
 PERSISTENCE = 4
 """Silences that one job may meet while nobody hints at another tip."""
 
@@ -212,11 +216,14 @@ class _Line(Generic[J, R]):
         return self._may_race(index) and self._due(index) <= trio.current_time()
 
     def _may_race(self, index: int) -> bool:
-        return 0 < len(self._under_way.get(index, ())) < RACERS and not self._is_done(index)
+        most = math.inf if index == self._head else RACERS
+        return 0 < len(self._under_way.get(index, ())) < most and not self._is_done(index)
 
     def _due(self, index: int) -> float:
         """When the job at `index`, which is under way, is overdue."""
-        return self._under_way[index][0].began + max(self._work.limits.steal_after, 2 * self._usual)
+        racers = self._under_way[index]
+        wait = self._work.limits.steal_after if len(racers) < RACERS else FURTHER
+        return racers[-1].began + max(wait, 2 * self._usual)
 
     def _next_race(self) -> float:
         """When the next job will be overdue; those that are already wait for a peer."""

@@ -221,7 +221,7 @@ class Pool:
 
     def _left(self, peer: Peer) -> None:
         self._judge(peer)
-        self._part(peer, peer.gone)
+        self._part(peer, peer.gone, hung_up=True)
 
     def _judge(self, peer: Peer) -> None:
         """Hold against its address what a peer did wrong, once, and say so."""
@@ -236,14 +236,14 @@ class Pool:
             for other in [other for other in self._ready if other is not peer and self.memory.banned(other.address)]:
                 self.drop(other, f"its host is banned: {ban}")
 
-    def _part(self, peer: Peer, why: str) -> None:
+    def _part(self, peer: Peer, why: str, *, hung_up: bool = False) -> None:
         if peer in self._ready:
             self._ready.remove(peer)
         if peer.role is Role.CONFIGURED:
             self._prospects.troubles[peer.address] = why
         self._places.pop(peer, None)
         self.gossip.forget(peer)
-        self._ledger.peer_lost(peer, why)
+        self._ledger.peer_lost(peer, why, hung_up=hung_up)
         self.wake()
 
     def ban(self, peer: Peer, fault: PeerMisbehaved) -> None:

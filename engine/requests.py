@@ -29,9 +29,10 @@ import attrs
 import trio
 
 from phasegate.engine.buckets import Bucket
-from phasegate.engine.desks import STEADY, Desk
+from phasegate.engine.desks import STEADY, Desk, Part, keep
 from phasegate.engine.errands import ANNOUNCED, Errands, Kinds
 from phasegate.engine.errors import LocalProtocolError
+from phasegate.engine.pace import Pace
 from phasegate.engine.patience import Patience
 from phasegate.engine.room import Room
 from phasegate.engine.turns import Turns
@@ -77,6 +78,7 @@ class Ledger:
         self.tally = Tally()
         self.errand_tally = Tally()
         self.room = Room()
+        self.pace = Pace()
         self._beside = frozenset(beside)
         self._desks: dict[str, Desk] = {}
         self._errands: list[Errands] = []
@@ -128,6 +130,7 @@ class Ledger:
         concurrency: int = MANY,
         rate: float = math.inf,
         idle_cap: float = 0.0,
+        part: Part = keep,
     ) -> Iterator[Desk]:
         """The one desk of a phase's stay; closing it forgets what is still under way.
 
@@ -138,6 +141,7 @@ class Ledger:
             concurrency: requests that may be under way to all peers together.
             rate: requests that may be sent in a second.
             idle_cap: seconds up to which silence makes the idle timeout grow; not at all when that is no longer.
+            part: drops a peer that is too slow (`pace`), if another one can be asked.
 
         Raises:
             LocalProtocolError: this phase's desk is still open, or one beside which it may not be.
@@ -146,7 +150,8 @@ class Ledger:
             if active == phase or not {active, phase} <= self._beside:
                 raise LocalProtocolError(f"{phase} wants to send while {active} is active")
         patience, turns = self._patience_of(phase, idle_timeout, idle_cap), Turns(per_peer, concurrency)
-        desk = Desk(phase, next(self._stays), self.tally, patience, self, self._bucket_of(phase, rate), turns)
+        bucket = self._bucket_of(phase, rate)
+        desk = Desk(phase, next(self._stays), self.tally, patience, self, bucket, turns, part)
         self._desks[phase] = desk
         try:
             yield desk
@@ -174,7 +179,7 @@ class Ledger:
         name = ERRANDS if kinds is ANNOUNCED else TRANSACTION_ERRANDS
         patience, turns = self._patience_of(name, idle_timeout, 0.0), Turns(per_peer, concurrency)
         bucket = self._bucket_of(name, rate)
-        desk = Errands(name, next(self._stays), self.errand_tally, patience, self, bucket, turns, kinds)
+        desk = Errands(name, next(self._stays), self.errand_tally, patience, self, bucket, turns, kinds=kinds)
         self._errands.append(desk)
         try:
             yield desk
@@ -202,14 +207,16 @@ class Ledger:
         expected: int,
         answer: str = "",
         accepts_run: Callable[[CFilterRun], int] | None = None,
+        *,
+        keeps: bool = True,
     ) -> Iterator[Request]:
         """Register a request for as long as its owner waits; `answer` is the name of the messages that are expected."""
         if self._desks.get(desk.phase) is not desk and not (desk in self._errands and desk.allows(message)):
             raise LocalProtocolError(f"{desk.phase} is not the active phase and may not send {message.command}")
-        size = HEAD_SIZE + len(message.to_payload(PROTOCOL_VERSION))  # no request depends on the version
-        what = message.command, size, accepts, expected, answer
+        payload = message.to_payload(PROTOCOL_VERSION)  # no request depends on the version
+        what = message.command, HEAD_SIZE + len(payload), accepts, expected, answer
         request = Request(next(self._numbers), desk, peer, *what, desk.patience.begin(), trio.current_time())
-        request.accepts_run = accepts_run
+        request.accepts_run, request.keeps, request.question = accepts_run, keeps, message.command.encode() + payload
         self._open.setdefault(peer, deque()).append(request)
         self._for_runs += accepts_run is not None
         try:
@@ -229,7 +236,10 @@ class Ledger:
         requests = self._open.get(request.peer, deque())
         if request not in requests:
             return
-        requests.remove(request)
+        place = requests.index(request)
+        del requests[place]
+        for following in islice(requests, place, None):
+            following.turn_at = trio.current_time()
         if not requests:
             del self._open[request.peer]
         if request.sent and not request.answered and not request.lost:
@@ -244,6 +254,11 @@ class Ledger:
         request.expected, request.settled = request.expected - request.settled, 0
         request.replies.clear()
         self._forgotten.setdefault(request.peer, deque(maxlen=REMEMBERED)).append(request)
+
+    def is_next(self, request: Request) -> bool:
+        """Whether `request` is what its peer has to answer now, of all that it was asked."""
+        line = self._open.get(request.peer, ())
+        return next((other for other in line if other.sent and not other.answered), None) is request
 
     def alive(self, request: Request) -> None:
         """A sign of life for `request`, and for what phases sent to that peer later: the peer is on its way there.
@@ -294,8 +309,11 @@ class Ledger:
 
     def _settle(self, request: Request, reply: Message | CFilterRun, settled: int) -> None:
         self.alive(request)
+        request.in_time = request.in_time and self.pace.is_in_time(request)
+        request.turn_at = trio.current_time()
         request.settled += settled
-        request.replies.append(reply)
+        if request.keeps:
+            request.replies.append(reply)
         if request.answered:
             request.wake()
 
@@ -304,6 +322,8 @@ class Ledger:
         self._count_stray(request.peer)
         request.expected -= settled
         if not request.expected:
+            for following in self._open.get(request.peer, ()):
+                following.turn_at = trio.current_time()
             self._forgotten[request.peer].remove(request)
             if not self._forgotten[request.peer]:
                 del self._forgotten[request.peer]
@@ -318,10 +338,13 @@ class Ledger:
         if not peer.gone:
             self._strays[peer] += 1
 
-    def peer_lost(self, peer: Peer, detail: str) -> None:
-        """The connection is gone: nothing that was asked of this peer will be answered, not even late."""
+    def peer_lost(self, peer: Peer, detail: str, *, hung_up: bool = False) -> None:
+        """The connection is gone, `hung_up` by the peer: nothing that it was asked will be answered, not even late."""
         self._strays.pop(peer, None)
         self._forgotten.pop(peer, None)
         for request in self._open.get(peer, ()):
-            request.lost = detail
+            begun = (request.settled > 0 or request.arriving > 0) and self.is_next(request)
+            request.cut_off = hung_up and begun and not request.lost
+        for request in self._open.get(peer, ()):
+            request.lost = request.lost or detail
             request.wake()

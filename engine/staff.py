@@ -3,7 +3,8 @@
 The next job goes to the peer that has least to do, so that all work from the start and a slow one gets fewer; of equals
 the first in the given order is preferred, so that a single job is the first peer's. What a peer still owes of jobs that
 nobody waits for counts as work. A peer that was outrun comes after all others and gets one job at a time until it has
-done as many as it lost races; while it owes an answer it gets none, unless nobody else is there.
+done as many as it lost races; while it owes an answer it gets none, unless nobody else is there. Who dragged an answer
+out comes last, even when it has come back on a new connection.
 """
 
 from __future__ import annotations
@@ -61,8 +62,9 @@ class Staff:
     def _room(self, peer: Peer) -> int:
         return 1 if self._outrun[peer] else self._per_peer
 
-    def _merit(self, peer: Peer) -> tuple[int, int, int]:
-        return self._outrun[peer], self.load[peer] + self._owed(peer), self._rank[peer]
+    def _merit(self, peer: Peer) -> tuple[int, int, int, int]:
+        dragged = self._work.live.dragged[peer.address]
+        return dragged, self._outrun[peer], self.load[peer] + self._owed(peer), self._rank[peer]
 
     def _owed(self, peer: Peer) -> int:
         return self._work.ledger.owed(peer)

@@ -40,12 +40,14 @@ class RequestView:
 
 @attrs.define(eq=False)
 class Request:
-    """One request under way: `accepts` says how many of the `expected` replies a message is; it goes into `replies`.
+    """One request under way: `accepts` says how many of the `expected` replies a message is; it goes into `replies`,
+    unless `keeps` says that who asks takes each as it comes.
 
     `accepts_run`, where filters may come together, says how many of the first of a run are replies.
 
     `answer` is the name of such messages, `alive` when it was sent or last gave a sign of life, `pause` the longest
-    time that this took so far.
+    time that this took so far. `question` is what is asked, byte for byte, `turn_at` since when the peer has nothing
+    to send before the next reply to it; `in_time`: no reply took too long; `cut_off`: the peer hung up in the middle.
     """
 
     number: int
@@ -64,6 +66,11 @@ class Request:
     replies: list[Message | CFilterRun] = attrs.field(factory=list)
     accepts_run: Callable[[CFilterRun], int] | None = None
     heard: trio.Event = attrs.field(factory=trio.Event)
+    keeps: bool = True
+    question: bytes = b""
+    turn_at: float = 0.0
+    in_time: bool = True
+    cut_off: bool = False
     lost: str = ""
 
     @property
@@ -88,7 +95,7 @@ class Request:
 
     def depart(self, now: float) -> None:
         """It is on its way: its clock begins."""
-        self.sent_at = self.alive = now
+        self.sent_at = self.alive = self.turn_at = now
 
     def touch(self, now: float) -> None:
         """There is a sign of life."""

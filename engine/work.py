@@ -24,11 +24,15 @@ from phasegate.engine.peers import Peer
 from phasegate.engine.pool import Pool
 from phasegate.engine.requests import Desk, Ledger
 from phasegate.engine.seams import Seams, Writer
+from phasegate.p2p.messages import CFCheckpt, CFHeaders, CFilter
 from phasegate.store import Store
 
 if TYPE_CHECKING:
     from phasegate.engine.binding import Binding
     from phasegate.engine.broadcasts import Broadcasts
+
+OF_FILTERS = frozenset({CFilter.command, CFHeaders.command, CFCheckpt.command})
+"""Answers that only peers with compact filters give."""
 
 
 @attrs.define
@@ -52,7 +56,8 @@ class Live:
         wanted_sets: heights whose active quorums a queued lock waits for.
         lists_open: masternode lists are being brought, if only to have them.
         unserved: blocks whose masternode list no peer had when it was asked for.
-        silent: how often the peer at an address left a request unanswered.
+        silent: how often the peer at an address left a request unanswered, or took too long for it.
+        dragged: how often it began an answer and took too long for it, or hung up in the middle.
         outrun: how often another peer, asked later for the same, was faster than the one at an address.
         loss: how the last peer was lost in this stay.
         remedy: the activity of `degraded` saw its reason end.
@@ -77,6 +82,7 @@ class Live:
     lists_open: bool = False
     unserved: set[bytes] = attrs.field(factory=set)
     silent: Counter[Address] = attrs.field(factory=Counter)
+    dragged: Counter[Address] = attrs.field(factory=Counter)
     outrun: Counter[Address] = attrs.field(factory=Counter)
     loss: Failure | None = None
     remedy: bool = False
@@ -141,11 +147,29 @@ class Work:
             concurrency=limits.concurrency[phase],
             rate=limits.rate[phase],
             idle_cap=limits.idle_cap,
+            part=self.part,
         )
+
+    def part(self, peer: Peer, answer: str, why: str) -> bool:
+        """Drop a peer that takes too long for an answer of that name, if another one can be asked; whether it was.
+
+        All that it was asked waits behind what it does not bring to an end, so nothing can be had from it meanwhile.
+        """
+        others = [other for other in self.pool.ready if other is not peer and other not in self.live.elsewhere]
+        if answer in OF_FILTERS:
+            others = [other for other in others if self.serves_filters(other)]
+        if others:
+            self.pool.drop(peer, why, silent=True)
+        return bool(others)
 
     def outrun(self, peer: Peer) -> None:
         """Note that `peer` kept a job so long that another one, asked for the same later, had done it first."""
         self.live.outrun[peer.address] += 1
+
+    def note_delay(self, peer: Peer, gone: PeerGone) -> None:
+        """Have `peer` come after others, if it kept us waiting before it was `gone`."""
+        self.live.silent[peer.address] += gone.kind is FailureKind.PEER_SILENT or gone.dragged
+        self.live.dragged[peer.address] += gone.dragged
 
     def has_agreed(self, peer: Peer) -> bool:
         """Whether `peer` has nothing better than the tip stored now."""
@@ -252,8 +276,8 @@ class Work:
             yield
         except PeerGone as gone:
             self.live.loss = Failure(gone.kind, str(gone))
-            self.live.silent[peer.address] += gone.kind is FailureKind.PEER_SILENT
-            self.pool.drop(peer, gone.detail, silent=gone.kind is FailureKind.PEER_SILENT)
+            self.note_delay(peer, gone)
+            self.pool.drop(peer, gone.detail, silent=gone.kind is FailureKind.PEER_SILENT or gone.dragged)
             raise
         except PeerMisbehaved as fault:
             self.live.loss = Failure(FailureKind.PEER_LIED, f"{peer}: {fault}")

@@ -145,16 +145,20 @@ class Lists:
         """
         if self.has(height):
             return True
-        block, silent = self._work.store.hash_at(height), False
+        block, asked, silent = self._work.store.hash_at(height), 0, False
         useless = self._untold >= PATIENCE or block in self._work.live.unserved
-        for peer in [] if useless else self._work.chain_peers()[:ASKED]:
+        for peer in [] if useless else self._work.chain_peers():
+            if asked == ASKED:
+                break
             [hop] = self._hops([height])
             try:
                 brought = await self._fetch(peer, hop)
             except PeerGone as gone:
-                silent = silent or gone.kind is FailureKind.PEER_SILENT
-                self._work.live.silent[peer.address] += gone.kind is FailureKind.PEER_SILENT
+                asked += not gone.dragged  # who sends some of it and no more tells nothing about what is served
+                silent = silent or (gone.kind is FailureKind.PEER_SILENT and not gone.dragged)
+                self._work.note_delay(peer, gone)
                 continue
+            asked += 1
             if await self._joins(hop, brought):
                 return True
         if silent:

@@ -136,8 +136,10 @@ class RotationJudge:
             try:
                 with self._work.blame(peer) if needed else nullcontext():
                     self._told[peer, active_at] = await self._fetch(peer, rotation, active_at)
-            except (PeerGone, PeerMisbehaved):
-                return None  # where that is held against the peer, `blame` has done so
+            except (PeerGone, PeerMisbehaved) as fault:
+                if isinstance(fault, PeerGone) and fault.dragged and not needed:
+                    self._work.note_delay(peer, fault)  # where it is needed, `blame` has
+                return None
         return self._told[peer, active_at]
 
     async def _fetch(self, peer: Peer, rotation: Rotation, active_at: int) -> Snapshots:

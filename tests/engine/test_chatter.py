@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phasegate.consensus.faults import Fault, PeerMisbehaved
-from phasegate.engine.chatter import Allowance, Chatter
+from phasegate.engine.chatter import PURSES, Allowance, Chatter, Purses
+from phasegate.engine.config import Address
 from phasegate.engine.limits import MIB, Limits
 
 LIMITS = Limits()
@@ -118,3 +119,30 @@ def test_a_clock_that_stands_still_gives_nothing() -> None:
     """No time, no tokens."""
     bucket = Allowance(10.0, 2.0)
     assert [bucket.take(1, 5.0) for _ in range(4)] == [0.0, 0.0, 0.1, 0.2]
+
+
+def test_a_purse_is_an_address_own_and_fills_again() -> None:
+    """Eight megabytes at once, then 64 KiB a second; another address has its own, and a small object costs a little."""
+    purses, one, other = Purses(LIMITS), Address("one", 1), Address("other", 1)
+    assert not purses.in_debt(one, 0.0)
+    assert not purses.pay(one, LIMITS.chatter_burst_bytes, 0.0)
+    assert not purses.in_debt(one, 0.0)
+    assert purses.pay(one, MIB, 0.0)
+    assert purses.in_debt(one, 15.9)
+    assert not purses.in_debt(one, 16.0)
+    assert not purses.in_debt(other, 0.0)
+    small = [purses.pay(other, 0, 0.0) for _ in range(LIMITS.chatter_burst_bytes * 200 // (MIB // 16) + 1)]
+    assert small.index(True) == len(small) - 1
+
+
+def test_purses_are_bounded() -> None:
+    """The oldest one is forgotten."""
+    purses = Purses(LIMITS)
+    addresses = [Address("host", port) for port in range(PURSES + 1)]
+    for address in addresses:
+        purses.pay(address, 10 * MIB, 0.0)
+    assert [purses.in_debt(address, 0.0) for address in (addresses[0], addresses[1], addresses[-1])] == [
+        False,
+        True,
+        True,
+    ]

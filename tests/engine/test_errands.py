@@ -220,3 +220,28 @@ async def test_who_keeps_locks_back_does_not_keep_them_from_others(
     taken = 1 if pause > IDLE else 3
     assert (gone.value.kind, got) == (FailureKind.PEER_SILENT, ITEMS[:taken])
     assert ledger.errand_tally == Tally(sent=1, silent=1, late=4 - taken)
+
+
+@pytest.mark.trio
+async def test_what_was_handed_over_is_not_kept_until_the_last_one_comes(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A peer that sends fifteen of sixteen has filled no memory with them: each was handed over, and let go."""
+    ledger, peer = Ledger(), FakePeer()
+    locks = [ClSig(height, bytes(32), bytes(96)) for height in range(16)]
+    items = [InvItem(InvType.CHAINLOCK, lock.inventory_hash) for lock in locks]
+    got: list[ClSig | IsdLock | None] = []
+
+    async def fetch(errands: Errands) -> None:
+        with pytest.raises(PeerGone, match="no answer to getdata"):
+            await errands.fetch(peer, items, lambda _, lock: got.append(lock))
+
+    with ledger.errand(2, IDLE) as errands:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fetch, errands)
+            await settle()
+            for lock in locks[:-1]:
+                assert ledger.deliver(peer, lock)
+            [request] = [request for line in ledger._open.values() for request in line]
+            assert (request.settled, request.replies) == (15, [])
+    assert got == locks[:-1]

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from phasegate.consensus.codec import dsha, u32
 from phasegate.consensus.faults import Fault, PeerMisbehaved
 from phasegate.consensus.params import MAINNET, REGTEST
-from phasegate.p2p.framing import HEAD_SIZE, Frame, FrameDecoder, encode_frame
+from phasegate.p2p.framing import HEAD_SIZE, MAX_DROPPED, MAX_DROPPED_BYTES, Frame, FrameDecoder, encode_frame
+from phasegate.p2p.messages import MAX_PAYLOAD
 
 MAGIC = REGTEST.magic
 PING = encode_frame(MAGIC, "ping", b"12345678")
@@ -128,3 +129,17 @@ def test_a_payload_that_no_peer_would_accept_is_not_sent() -> None:
 def test_the_head_has_24_bytes() -> None:
     """As everyone counts it."""
     assert len(encode_frame(MAGIC, "verack", b"")) == HEAD_SIZE == 24
+
+
+def test_a_few_large_damaged_frames_are_borne_no_longer_than_eight_megabytes() -> None:
+    """Far fewer than the hundred that are borne by count: what has to be dropped is bounded by bytes as well."""
+    decoder, whole = FrameDecoder(MAGIC), MAX_DROPPED_BYTES // MAX_PAYLOAD
+    large = head(b"qrinfo", MAX_PAYLOAD, b"\1\2\3\4") + bytes(MAX_PAYLOAD)
+    rest = MAX_DROPPED_BYTES - whole * MAX_PAYLOAD
+    decoder.receive_data(large * whole + head(b"qrinfo", rest, b"\1\2\3\4") + bytes(rest))
+    assert decoder.next_frame() is None
+    assert decoder.dropped == whole + 1 < MAX_DROPPED
+    decoder.receive_data(head(b"ping", 1, b"\1\2\3\4") + bytes(1))
+    with pytest.raises(PeerMisbehaved) as caught:
+        decoder.next_frame()
+    assert caught.value.fault is Fault.CORRUPTED_FRAMES
