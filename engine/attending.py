@@ -34,7 +34,7 @@ class Attending(Lookups):
         Args:
             capacity: events that may wait to be read; the oldest progress goes first, then `Lagged` counts.
             after: the row ids that were seen last. The transitions, losses and transactions above these are read from
-                the database first, then it goes on live, without a gap and without anything twice; the subscription's
+                the database first, then it goes on live, without a gap and no row twice; the subscription's
                 `seen` is what to remember, and belongs to this store.
 
         Raises:

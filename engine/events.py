@@ -215,11 +215,18 @@ class Subscription:
         return self
 
     async def __anext__(self) -> Event:
+        await self._arrival()
+        return self._take()
+
+    async def _arrival(self) -> None:
+        """Wait until there is something to take."""
         while not self._buffer and not self._lost:
             if self._ended:
                 raise StopAsyncIteration
             await self._more.wait()
         await trio.lowlevel.checkpoint()
+
+    def _take(self) -> Event:
         if self._lost:
             lost, self._lost = self._lost, 0
             return Lagged(lost)
@@ -237,7 +244,10 @@ class Subscription:
             if isinstance(old, Progress):
                 del self._buffer[i]
                 return
-        self._buffer.popleft()
+        self._drop(self._buffer.popleft())
+
+    def _drop(self, _event: Event) -> None:
+        """There was no room for an event."""
         self._lost += 1
 
     def end(self) -> None:

@@ -8,16 +8,19 @@ own or of the whole program, without a gap and without seeing anything twice:
 2. The rows above those seen are read, page by page, until there are none.
 3. The buffered live events follow. One whose row was read already is skipped, for its id is not above the last one.
 
-What was lost is read before what was found, for it may have been found again since: whoever takes both in this order
-holds in the end what the store holds. A loss is told also to who never heard of the transaction, and for as long as the
-store keeps the record.
+Whoever takes found and lost transactions in the order in which they are told holds in the end what the store holds. So
+a loss is told before what was found again since: losses come first, and a page of found transactions is told only if no
+loss was stored until it had been read. And what was found and buffered before a read is dropped: either it is read, or
+it is in no block any more, and its loss is read. A loss is told also to who never heard of the transaction, and for as
+long as the store keeps the record.
 
 A power cut may take the last rows of a run, and their ids come again for others. So `Seen` knows the run that it is of:
 ids of another one count only as far as the store had come when this run began.
 
-A consumer that is too slow gets `Lagged` as any other, and then the rows that it missed in the same way. Rows that the
-journal did not keep (`keep_history`) are counted in a `Lagged`, too. All else that is told, such as progress and
-warnings, stands nowhere and begins with the subscription.
+A consumer that is too slow gets the rows that it missed in the same way. `Lagged` counts what it missed and cannot be
+read: rows that the journal did not keep (`keep_history`), and all else that is told, such as warnings, which stands
+nowhere and begins with the subscription. When the client ends, and its store with it, rows that can be read no more are
+counted, too; they are told in the next run.
 """
 
 from __future__ import annotations
@@ -35,6 +38,8 @@ from phasegate.store import JournalRow, LostTransaction, Store, StoredTransactio
 
 PAGE = 1000
 """Rows that are read at once."""
+_ROWS = Transition, TransactionFound, TransactionLost
+"""What stands in the database."""
 
 
 @attrs.frozen
@@ -100,15 +105,14 @@ class Following(Subscription):
         self._read = read
         self._page = deque[Event]()
         self._behind = True
+        self._gap = 0
 
     async def __anext__(self) -> Event:
         while True:
-            event = await (self._missed() if self._behind else super().__anext__())
+            event = await (self._missed() if self._behind else self._live())
             if event is None or self.seen.covers(event):
                 continue
             self.seen = self.seen.after(event)
-            if isinstance(event, Lagged) and not self._page:
-                self._behind = not self._ended  # the store closes with the client
             return event
 
     async def _missed(self) -> Event | None:
@@ -116,9 +120,34 @@ class Following(Subscription):
         if self._page:
             await trio.lowlevel.checkpoint()
             return self._page.popleft()
+        self._gap = 0
+        self._forget(TransactionFound, TransactionLost)
         self._page.extend(await self._read(self.seen))
         self._behind = bool(self._page)
         return None
+
+    async def _live(self) -> Event | None:
+        """The next live event; None when there was no room for a row, so that it has to be read."""
+        await self._arrival()
+        if self._gap and not self._ended:
+            self._behind = True
+            return None
+        if self._gap:  # the store closes with the client
+            self._lost += self._gap + self._forget(*_ROWS)
+            self._gap = 0
+        return self._take()
+
+    def _forget(self, *kinds: type) -> int:
+        """Drop what is buffered of these kinds; how many it were."""
+        before = len(self._buffer)
+        self._buffer = deque([event for event in self._buffer if not isinstance(event, kinds)])
+        return before - len(self._buffer)
+
+    def _drop(self, event: Event) -> None:
+        if isinstance(event, _ROWS):
+            self._gap += not self.seen.covers(event)
+        else:
+            super()._drop(event)
 
 
 async def missed(
@@ -140,13 +169,12 @@ async def missed(
     Raises:
         StoreError: the store is closed, or cannot be read.
     """
+    waits = waiting(seen.transition)  # looked at first: a row that is stored meanwhile must not be in neither
     if stored := await compute(_transitions, store, seen, now):
         return stored
-    if unstored := list(_told(waiting(seen.transition), seen.transition)):
+    if unstored := list(_told(waits, seen.transition)):
         return unstored
-    if lost := await compute(_lost, store, seen, now):
-        return lost
-    return await compute(_transactions, store, seen, now)
+    return await compute(_wallet, store, seen, now)
 
 
 def _transitions(store: Store, seen: Seen, _now: float) -> list[Event]:
@@ -170,7 +198,7 @@ def facts_of(row: JournalRow) -> Mapping[str, Any]:
     return facts if isinstance(facts, dict) else {}
 
 
-def _lost(store: Store, seen: Seen, _now: float) -> list[Event]:
+def _lost(store: Store, seen: Seen) -> list[Event]:
     return [lost_then(record) for record in store.lost_transactions(seen.lost)[:PAGE]]
 
 
@@ -178,6 +206,11 @@ def lost_then(record: LostTransaction) -> TransactionLost:
     """A stored loss as it is told."""
     amounts = record.received, record.sent
     return TransactionLost(record.row_id, record.time, record.txid, record.height, record.scripts, *amounts)
+
+
+def _wallet(store: Store, seen: Seen, now: float) -> list[Event]:
+    found = _transactions(store, seen, now)
+    return _lost(store, seen) or found  # in this order, so that nothing found is told before what it supersedes
 
 
 def _transactions(store: Store, seen: Seen, now: float) -> list[Event]:

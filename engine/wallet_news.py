@@ -41,6 +41,8 @@ class WalletNews:
     def announce(self, then: Callable[[StoredTransaction], None]) -> None:
         """Tell of what was found since, each before `then` is called with it."""
         news = sorted(self._work.store.transactions(after=self._announced), key=lambda found: found.row_id)
+        if news:
+            self._tell_lost()  # never after what was found again
         self._forget_unwatched([found.txid for found in news])
         for found in news:
             self._announced = found.row_id
@@ -54,11 +56,14 @@ class WalletNews:
 
     def rewound(self) -> None:
         """Tell of what the reorganisation that was just stored has taken out of the chain."""
+        self._tell_lost()
+        self._unconfirmed.rewound()
+
+    def _tell_lost(self) -> None:
         for record in self._work.store.lost_transactions(after=self._lost):
             self._lost = record.row_id
             self._missing[record.txid] = record
             self._publish(lost_then(record))
-        self._unconfirmed.rewound()
 
     def locked(self, lock: InstantLock) -> None:
         """A lock was verified and stored: tell of what it contradicts, and of what it holds that is in no block."""
