@@ -11,12 +11,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import trio
 
-from phasegate import Client, Config
+from phasegate import Client, Config, Event, Following, Seen, Transition
 from phasegate.engine.opening import open_store
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "docs" / "examples"
@@ -85,6 +86,48 @@ def test_cancelling_in_asyncio_cancels_inside(guest_mode: Any) -> None:
 
     asyncio.run(main())
     assert told == ["inside is over", "outside is over"]
+
+
+def test_a_cancelled_read_of_events_loses_none(guest_mode: Any) -> None:
+    """At whatever step of the loop it is cancelled, before, while and after its event comes; `seen` is what was got."""
+    following = Following(64, Seen(), _nothing)
+    client = SimpleNamespace(events=lambda after: following)
+    got: list[int] = []
+
+    async def main() -> None:
+        async with guest_mode.Guest() as guest:
+            events = guest_mode.Events(guest, client, Seen())
+            for row in range(1, ROWS + 1):
+                await _cancelled_after(events, 0, got)  # so that a read is under way in which the event arrives
+                following.put_nowait(Transition(row, 0.0, "a", "b", "go", "", {}))
+                await _cancelled_after(events, row % 40, got)
+                assert events.seen.transition == (got[-1] if got else 0)
+            while len(got) < ROWS:
+                got.append((await asyncio.wait_for(anext(events), 10)).row_id)
+            following.end()
+            assert [event async for event in events] == []
+
+    asyncio.run(main())
+    assert got == list(range(1, ROWS + 1))
+
+
+ROWS = 200
+
+
+async def _nothing(_seen: Seen) -> list[Event]:
+    await trio.lowlevel.checkpoint()
+    return []
+
+
+async def _cancelled_after(events: Any, steps: int, got: list[int]) -> None:
+    """Read, and cancel the read after so many steps of the loop."""
+    reading = asyncio.ensure_future(anext(events))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    reading.cancel()
+    await asyncio.wait([reading])
+    if not reading.cancelled():
+        got.append(reading.result().row_id)
 
 
 def test_leaving_ends_the_client(guest_mode: Any, tmp_path: Path) -> None:

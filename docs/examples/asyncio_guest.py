@@ -1,9 +1,9 @@
 """phasegate in an asyncio program: Trio runs as a guest in the loop that is there already, in the same thread.
 
 `Guest` is the whole bridge, to be taken as it is. `await guest.start(client.run)` starts a client;
-`await guest.call(fn, *args)` awaits any of its asynchronous methods. What is synchronous, such as `client.balances()`,
-is called as always. Cancelling the asyncio task cancels what it awaits inside; leaving the `async with` ends the client
-and closes its store.
+`await guest.call(fn, *args)` awaits any of its asynchronous methods, and `Events` reads its events. What is
+synchronous, such as `client.balances()`, is called as always. Cancelling the asyncio task cancels what it awaits
+inside; leaving the `async with` ends the client and closes its store.
 
     phasegate simnet --port 29899 --blocks 500          # in another terminal; its first line has the addresses
     python docs/examples/asyncio_guest.py 127.0.0.1:29899 ADDRESS...
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Self, TypeVar
 
 import trio
@@ -60,7 +60,10 @@ class Guest:
         return await self.call(self._nursery.start, run)
 
     async def call(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
-        """Await `fn(*args)`, which is Trio's: its result or its error."""
+        """Await `fn(*args)`, which is Trio's: its result or its error.
+
+        Whoever is cancelled never gets the result, though it be there already. So read events by `Events`.
+        """
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         scope = trio.CancelScope()
         self._token.run_sync_soon(self._nursery.start_soon, _settle, done, scope, fn, args)
@@ -97,19 +100,42 @@ async def _in_any_case(future: asyncio.Future[T]) -> T:
     return future.result()
 
 
-async def events(guest: Guest, client: Client) -> AsyncIterator[Event]:
-    """What the client tells, from the first stored row on, for `async for` in asyncio."""
-    following = client.events(after=Seen())
-    while True:
+class Events:
+    """What a client tells, for `async for` in asyncio. A cancelled read loses nothing: the next one has the event.
+
+    `seen` is what has been handed over so far, to be remembered; `after` is what was remembered.
+    """
+
+    def __init__(self, guest: Guest, client: Client, after: Seen) -> None:
+        self._guest = guest
+        self._following = client.events(after=after)
+        self._reading: asyncio.Task[Event | None] | None = None
+        self.seen = self._following.seen
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read())
+        await asyncio.wait([self._reading])  # which goes on when this is cancelled
+        read, self._reading = self._reading, None
+        event = read.result()
+        if event is None:
+            raise StopAsyncIteration
+        self.seen = self.seen.after(event)
+        return event
+
+    async def _read(self) -> Event | None:
         try:
-            yield await guest.call(following.__anext__)
+            return await self._guest.call(self._following.__anext__)
         except StopAsyncIteration:
-            return
+            return None
 
 
 async def print_path(guest: Guest, client: Client) -> None:
     """An asyncio task like any other: the way to the first sync."""
-    async for event in events(guest, client):
+    async for event in Events(guest, client, Seen()):
         if isinstance(event, Transition):
             print(f"{event.source} -> {event.target}", flush=True)
             if event.target == "synced":
