@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from typing import overload
 
-from phasegate.engine.errors import ConfigError
+from phasegate.engine.arguments import whole
+from phasegate.engine.errors import ClientEnded, ClientFailed, ConfigError
 from phasegate.engine.events import Broadcast, ChainLocked, Event, Lagged, Subscription, Transition
 from phasegate.engine.following import Following, Seen, missed
 from phasegate.engine.lookups import Lookups
 
-
-class ClientFailed(Exception):
-    """The client crashed; the cause is kept. What was committed is stored, unless the store itself was damaged."""
+__all__ = ["Attending", "ClientEnded", "ClientFailed"]
 
 
 class Attending(Lookups):
     """The part of a client that tells what happens."""
 
     _events: Broadcast
-    _ended: bool
     _began: Seen
     _run_name: str
 
@@ -38,14 +36,14 @@ class Attending(Lookups):
                 `seen` is what to remember, and belongs to this store.
 
         Raises:
-            ConfigError: a capacity below 1.
+            ConfigError: a capacity below 1, or `after` is no `Seen` of whole numbers.
             StoreError: with `after`, here or from the subscription: the store cannot be read, or the client has ended.
         """
-        if capacity < 1:
+        if whole("capacity", capacity) < 1:
             raise ConfigError(f"capacity {capacity} has no room for an event")
         if after is None:
             return self._events.subscribe(capacity)
-        following = Following(capacity, self._as_stored(after), self._missed)
+        following = Following(capacity, self._as_stored(_checked(after)), self._missed)
         self._events.attach(following)
         return following
 
@@ -74,15 +72,16 @@ class Attending(Lookups):
 
         Raises:
             ConfigError: `confirmed`, but the client downloads no masternode lists and can verify no ChainLock.
-            ClientFailed: the client has ended without.
+            ClientEnded: the client has ended without.
         """
+        self._check_loop("wait_synced")
         if confirmed and not self.config.masternodes:
             raise ConfigError("confirmed: without masternode lists no ChainLock can be verified")
         events = self.events()
         while not (self.state == "synced" and self._all_matched and (self._tip_locked or not confirmed)):
             if self._ended or self.state in ("failed", "stopped"):
                 why = f": {reason}" if (reason := self.status.reason) else ""
-                raise ClientFailed(f"the client ended in state {self.state}{why}") from self._bindings.crashed
+                raise ClientEnded(f"the client ended in state {self.state}{why}") from self._bindings.crashed
             async for event in events:
                 if isinstance(event, ChainLocked | Lagged | Transition):
                     break
@@ -96,3 +95,11 @@ class Attending(Lookups):
     def _tip_locked(self) -> bool:
         marks = self._writer.marks
         return marks.chainlock == marks.tip
+
+
+def _checked(seen: object) -> Seen:
+    if not isinstance(seen, Seen):
+        raise ConfigError(f"after: {seen!r} is no Seen")
+    for name in ("transition", "transaction", "lost"):
+        whole(f"after: {name}", getattr(seen, name))
+    return seen

@@ -26,6 +26,7 @@ from phasegate.consensus.raw_blocks import RawBlock
 from phasegate.engine.broadcast_keeping import Keeping, stored_as
 from phasegate.engine.broadcast_relay import Relay
 from phasegate.engine.broadcast_stages import AT_ONCE, BroadcastStatus, OnItsWay, Stage
+from phasegate.engine.errors import ClientEnded
 from phasegate.engine.events import BroadcastMoved, Event
 from phasegate.engine.peers import Peer
 from phasegate.engine.pool import Pool
@@ -163,7 +164,7 @@ class Broadcasts:
         """Wait until a transaction has come so far, failed or was dropped, or `timeout` is over.
 
         Raises:
-            StoreFailed: the client has ended before.
+            ClientEnded: the client has ended before.
         """
         status = BroadcastStatus(txid, Stage.WAITING, 0, 0, 0)
         with trio.move_on_after(timeout):
@@ -176,7 +177,7 @@ class Broadcasts:
                 status = known
         status = self.status(txid) or status
         if self._ended and not (status.stage.has_reached(until) or status.stage.has_failed):
-            raise StoreFailed(f"the client has ended; the transaction is {status.stage.value}, and kept")
+            raise ClientEnded(f"the client has ended; the transaction is {status.stage.value}, and kept")
         return status
 
     def end(self) -> None:

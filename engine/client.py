@@ -18,12 +18,13 @@ from secrets import token_hex
 import trio
 
 from phasegate.consensus.transactions import relayable
-from phasegate.engine.attending import Attending, ClientFailed
+from phasegate.engine.arguments import seconds, whole
+from phasegate.engine.attending import Attending
 from phasegate.engine.broadcast_search import search_back
 from phasegate.engine.broadcast_stages import BroadcastStatus, Stage
 from phasegate.engine.broadcasts import Broadcasts
 from phasegate.engine.config import Config
-from phasegate.engine.errors import ConfigError, leaves
+from phasegate.engine.errors import ClientEnded, ClientFailed, ConfigError, leaves
 from phasegate.engine.events import Broadcast, Event, Rewound, Warned
 from phasegate.engine.inquiry import Status
 from phasegate.engine.interpreter import Interpreter
@@ -140,13 +141,34 @@ class Client(Attending, Watching):
 
         Raises:
             ClientFailed: a bug or a broken store; the cause is kept.
+            ConfigError: it runs, or has run, already.
+            ClientEnded: it was closed.
         """
+        if self._loop is not None:
+            raise ConfigError("run: a client runs once; make another one")
+        self._check_running("run")
+        self._loop = trio.lowlevel.current_trio_token()
         self.last_progress = trio.current_time()
         try:
             await self._run_to_the_end(task_status)
         finally:
             self._work.block_orders.end()
             self.broadcasting.end()  # who waits may end everything by its error, so damage is repaired before
+
+    def close(self) -> None:
+        """Give the directory of a client back that is not to run; after its run this does nothing.
+
+        Raises:
+            ConfigError: the client runs; `stop` ends it.
+            StoreError: the disk refused; the store is closed all the same.
+        """
+        if self._ended:
+            return
+        if self._loop is not None:
+            raise ConfigError("close: the client runs; stop it")
+        self._ended = True
+        self._events.end()
+        self._store.close()
 
     async def _run_to_the_end(self, task_status: trio.TaskStatus[Client]) -> None:
         crash: Exception | None = None
@@ -245,15 +267,16 @@ class Client(Attending, Watching):
         Raises:
             ConfigError: no such height, or the client downloads no filters.
             StoreError: the change could not be stored.
-            trio.BrokenResourceError: the client has ended.
+            ClientEnded: the client has ended.
         """
+        self._check_running("rescan")
         tip = self._writer.marks.tip
         if not self.config.filters:
             raise ConfigError("rescan: without filters nothing is matched")
-        if not 0 <= from_height <= tip:
+        if not 0 <= whole("rescan", from_height) <= tip:
             raise ConfigError(f"rescan: {from_height} is no height from 0 to {tip}")
-        await self._writer.commit([Rematch(from_height)])
-        await self._interpreter.post("rewalk", f"rescan from {from_height}")
+        await self._commit("rescan", [Rematch(from_height)])
+        await self._post("rescan", "rewalk", f"rescan from {from_height}")
 
     async def broadcast(self, raw: bytes, *, until: Stage = Stage.ECHOED, timeout: float = 60.0) -> BroadcastStatus:
         """Send a transaction to the network, and go on announcing it, over restarts, until it is mined.
@@ -271,45 +294,30 @@ class Client(Attending, Watching):
         Raises:
             RefusedTransaction: no node would take it.
             BroadcastLimit: too many are being broadcast.
-            StoreError: it could not be stored, or the client has ended.
+            ConfigError: `raw`, `until` or `timeout` is of another kind; nothing was stored or sent.
+            StoreError: it could not be stored.
+            ClientEnded: the client has ended, before or while it was waited for.
         """
-        txid = await self.broadcasting.add(tx := relayable(raw))
+        self._check_running("broadcast")
+        if not isinstance(raw, bytes | bytearray):
+            raise ConfigError(f"broadcast: a transaction is given as bytes, not as {type(raw).__name__}")
+        if not isinstance(until, Stage) or until.has_failed:
+            raise ConfigError(f"broadcast: until {until!r} is no stage that a transaction may reach")
+        seconds("broadcast: timeout", timeout)
+        txid = await self.broadcasting.add(tx := relayable(bytes(raw)))
         self._unconfirmed.take(tx)
         return await self.broadcasting.outcome(txid, until, timeout)
-
-    async def pause(self) -> None:
-        """Stop all activities until `resume`; peers stay connected.
-
-        Raises:
-            trio.BrokenResourceError: the client has ended.
-        """
-        await self._interpreter.post("pause")
-
-    async def resume(self) -> None:
-        """Go on after `pause`, from the headers, so that nothing that happened meanwhile is missed.
-
-        Raises:
-            trio.BrokenResourceError: the client has ended.
-        """
-        await self._interpreter.post("resume")
 
     async def give_up(self) -> None:
         """Stop struggling and be degraded, for the reason that recovery had no success against.
 
         Raises:
-            trio.BrokenResourceError: the client has ended.
+            ClientEnded: the client has ended.
         """
+        self._check_running("give_up")
         if self.struggling and self.state != "degraded":
             self._recovery.advice = Strategy.DEGRADE
-            await self._interpreter.post("fail", f"gave up: {self._recovery.detail}")
-
-    async def stop(self) -> None:
-        """Have the run ended: every activity is cancelled, awaited, and the store closed; `run` returns then.
-
-        Raises:
-            trio.BrokenResourceError: the client has ended already.
-        """
-        await self._interpreter.post("stop")
+            await self._post("give_up", "fail", f"gave up: {self._recovery.detail}")
 
 
 @asynccontextmanager
@@ -328,4 +336,4 @@ async def open_client(config: Config, seams: Seams | None = None) -> AsyncIterat
             nursery.cancel_scope.cancel()
 
 
-__all__ = ["Client", "ClientFailed", "Event", "Status", "open_client"]
+__all__ = ["Client", "ClientEnded", "ClientFailed", "Event", "Status", "open_client"]

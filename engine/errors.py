@@ -14,6 +14,14 @@ class ConfigError(ValueError):
     """The caller's configuration cannot be used; the message names the setting and what is wrong with it."""
 
 
+class ClientFailed(Exception):
+    """The client crashed; the cause is kept. What was committed is stored, unless the store itself was damaged."""
+
+
+class ClientEnded(ClientFailed):
+    """What a client was asked for it cannot do any more, since it has ended: stopped, cancelled, crashed or closed."""
+
+
 class LocalProtocolError(RuntimeError):
     """phasegate broke its own rules, for instance by asking for data that does not belong to the active phase."""
 

@@ -9,6 +9,7 @@ import attrs
 import trio
 
 from phasegate.consensus.params import Network
+from phasegate.engine.arguments import whole
 from phasegate.engine.config import Address
 from phasegate.engine.errors import FailureKind
 from phasegate.engine.events import Progress
@@ -189,7 +190,7 @@ class Inquiry(WalletView):
         Raises:
             StoreError: the client has ended and its store is closed, or it cannot be read.
         """
-        return self._store.journal(after, limit)
+        return self._store.journal(whole("after", after), whole("limit", limit, 0))
 
     @property
     def store(self) -> Store:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from phasegate.consensus.x11 import x11
+from phasegate.engine.arguments import seconds
 from phasegate.engine.inquiry import Inquiry
 from phasegate.engine.proven import MasternodeList, ProvenBlock, ProvenHeader, UnknownBlock, block_hash
 from phasegate.store import StoredChainLock
@@ -54,9 +55,11 @@ class Lookups(Inquiry):
         Raises:
             UnknownBlock: no such block is stored, or a reorganisation dropped it meanwhile.
             BlockUnavailable: the client is not synced, or no peer sent the block.
-            ConfigError: `block` is no height and no hash.
+            ConfigError: `block` is no height and no hash, or `timeout` no number of seconds.
             StoreError: as `get_header`.
         """
+        self._check_loop("get_block")
+        seconds("timeout", timeout)
         asked = self.get_header(block)
         raw = await self._work.block_orders.get(asked.hash, timeout, lambda: self.state)
         return ProvenBlock(self.get_header(asked.hash), raw.raw)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import attrs
 
 from phasegate.consensus.watch_elements import element_text
+from phasegate.engine.arguments import whole
+from phasegate.engine.asked import Asked
 from phasegate.engine.config import Config
 from phasegate.engine.errors import ConfigError
 from phasegate.engine.labels import Labelled, script_of
 from phasegate.engine.mempool import UnconfirmedTransaction
-from phasegate.engine.seams import Writer
 from phasegate.engine.unconfirmed import Unconfirmed
 from phasegate.engine.watching import to_label
 from phasegate.store import Balance, LostTransaction, Store, Utxo, WalletTransaction
 
 
-class WalletView:
+class WalletView(Asked):
     """What a wallet asks. Every answer is of one committed state; all is read from the store, nothing is counted twice.
 
     Scripts are scriptPubKeys as raw bytes, or addresses of the network or script hex as text. What is watched of
@@ -28,7 +29,6 @@ class WalletView:
 
     config: Config
     _store: Store
-    _writer: Writer
     _unconfirmed: Unconfirmed
 
     def transactions(
@@ -44,13 +44,13 @@ class WalletView:
             script: only those that pay to it, spend from it or mention it in their payloads.
             limit: at most so many, those with the lowest row ids.
         """
-        if limit is not None and limit < 0:
-            raise ConfigError(f"limit {limit} is below 0")
-        return self._store.history(after, None if script is None else self._watched(script), limit)
+        if limit is not None:
+            whole("limit", limit, 0)
+        return self._store.history(whole("after", after), None if script is None else self._watched(script), limit)
 
     def lost_transactions(self, after: int = 0) -> list[LostTransaction]:
         """What reorganisations took out of the chain, above row id `after`, oldest first, and whether it came back."""
-        return self._store.lost_transactions(after)
+        return self._store.lost_transactions(whole("after", after))
 
     def utxos(self, script: bytes | str | None = None) -> list[Utxo]:
         """The unspent coins, or those of one script, in the chain's order."""
@@ -81,13 +81,19 @@ class WalletView:
         return {item.script: item.label for item in self._store.watch_items()}
 
     async def label(self, items: Labelled) -> None:
-        """Call watched scripts otherwise: a mapping of what `watch` takes to labels of one line, "" for none."""
+        """Call watched scripts otherwise: a mapping of what `watch` takes to labels of one line, "" for none.
+
+        Raises:
+            ConfigError: `items` is no such mapping, or an item is not watched.
+            ClientEnded: the client has ended.
+        """
+        self._check_running("label")
         change = to_label(items, self.config.network)
         watched = self._store.watched([script for script, _ in change.items])
         for script, _ in change.items:
             if script not in watched:
                 raise self._unwatched(script)
-        await self._writer.commit([change])
+        await self._commit("label", [change])
 
     def _watched(self, item: bytes | str) -> bytes:
         script = script_of(item, self.config.network)

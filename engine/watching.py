@@ -9,12 +9,11 @@ from typing import Any
 from phasegate.consensus.params import Network
 from phasegate.consensus.watch_elements import parse_outpoint
 from phasegate.consensus.watch_texts import Watch, parse_watch
+from phasegate.engine.asked import Asked
 from phasegate.engine.broadcasts import Broadcasts
 from phasegate.engine.config import Config
 from phasegate.engine.errors import ConfigError
-from phasegate.engine.interpreter import Interpreter
 from phasegate.engine.labels import Labelled, line, script_of
-from phasegate.engine.seams import Writer
 from phasegate.store import (
     AddKeyChains,
     AddWatch,
@@ -33,6 +32,8 @@ def asked(items: Iterable[bytes | str], network: Network) -> Watch:
     Raises:
         ConfigError: one of them is wrong; the message says which and why.
     """
+    if not isinstance(items, Iterable):
+        raise ConfigError(f"what is to be watched is a list of items, not {items!r}")
     if isinstance(items, str | bytes | bytearray):
         raise ConfigError("what is to be watched is one item: give a list of items")  # it may be a private key
     try:
@@ -70,6 +71,8 @@ def to_label(items: Mapping[Any, str], network: Network) -> LabelWatch:
     Raises:
         ConfigError: an item stands for many scripts, or a label is no line of text.
     """
+    if not isinstance(items, Mapping):
+        raise ConfigError("labels are given as a mapping of items to texts")
     named: list[tuple[bytes, str]] = []
     for item, label in items.items():
         watch, text = asked([item], network), line(label)
@@ -79,13 +82,11 @@ def to_label(items: Mapping[Any, str], network: Network) -> LabelWatch:
     return LabelWatch(tuple(named))
 
 
-class Watching:
+class Watching(Asked):
     """The half of a client that is told what to watch."""
 
     config: Config
     broadcasting: Broadcasts
-    _writer: Writer
-    _interpreter: Interpreter[Any]
 
     async def watch(self, items: Labelled | Iterable[bytes | str]) -> None:
         """Watch more, from the next step on; stored filters are matched for it in the walk that follows.
@@ -101,16 +102,17 @@ class Watching:
         Raises:
             ConfigError: an item is wrong, or a label is none; nothing was added.
             StoreError: they could not be stored.
-            trio.BrokenResourceError: the client has ended.
+            ClientEnded: the client has ended.
         """
+        self._check_running("watch")
         network = self.config.network
         if isinstance(items, Mapping):
             named = dict(zip(self._named(items), items.values(), strict=True))
             changes = [*to_add(asked(named, network)), to_label(named, network)]
         else:
             changes = to_add(asked(self._named(items), network))
-        await self._writer.commit(changes)
-        await self._interpreter.post("rewalk", "watch items added")
+        await self._commit("watch", changes)
+        await self._post("watch", "rewalk", "watch items added")
 
     async def unwatch(self, items: Iterable[bytes | str]) -> None:
         """Forget what `watch` takes, and the coins and transactions that concern nothing else that is watched.
@@ -120,11 +122,12 @@ class Watching:
         Raises:
             ConfigError: an item is wrong; nothing was removed.
             StoreError: the change could not be stored.
-            trio.BrokenResourceError: the client has ended.
+            ClientEnded: the client has ended.
         """
-        await self._writer.commit(to_remove(asked(self._named(items), self.config.network)))
+        self._check_running("unwatch")
+        await self._commit("unwatch", to_remove(asked(self._named(items), self.config.network)))
         self.broadcasting.search_again()
-        await self._interpreter.post("rewalk", "watch items removed")
+        await self._post("unwatch", "rewalk", "watch items removed")
 
     def key_chains(self) -> list[StoredKeyChain]:
         """The watched descriptors with a `*`, their gap limits, and how many of their indexes are watched by now.
@@ -144,6 +147,8 @@ class Watching:
             ConfigError: it is none.
             StoreError: the client has ended and its store is closed, or it cannot be read.
         """
+        if not isinstance(outpoint, str):
+            raise ConfigError(f"{outpoint!r} is no outpoint, TXID:N")
         try:
             return self._writer.store.coin_at(parse_outpoint(outpoint))
         except ValueError as error:
@@ -151,7 +156,7 @@ class Watching:
 
     def _named(self, items: Iterable[bytes | str]) -> Iterable[bytes | str]:
         """`items`, with the script of each outpoint that is a known coin instead of its name."""
-        if isinstance(items, str | bytes):
+        if isinstance(items, str | bytes) or not isinstance(items, Iterable):
             return items
         return [self._script(item) or item if isinstance(item, str) else item for item in items]
 

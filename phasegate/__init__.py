@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from phasegate.engine.block_orders import BlockUnavailable
     from phasegate.engine.broadcast_stages import BroadcastStatus, Stage
     from phasegate.engine.broadcasts import BroadcastLimit
-    from phasegate.engine.client import Client, ClientFailed, Status, open_client
+    from phasegate.engine.client import Client, ClientEnded, ClientFailed, Status, open_client
     from phasegate.engine.config import Config, Devnet, Limits
     from phasegate.engine.errors import ConfigError, LocalProtocolError
     from phasegate.engine.events import (
@@ -74,6 +74,7 @@ __all__ = [
     "BroadcastStatus",
     "ChainLocked",
     "Client",
+    "ClientEnded",
     "ClientFailed",
     "Config",
     "ConfigError",
@@ -143,7 +144,7 @@ _HOMES = {
     "engine.block_orders": ("BlockUnavailable",),
     "engine.broadcast_stages": ("BroadcastStatus", "Stage"),
     "engine.broadcasts": ("BroadcastLimit",),
-    "engine.client": ("Client", "ClientFailed", "Status", "open_client"),
+    "engine.client": ("Client", "ClientEnded", "ClientFailed", "Status", "open_client"),
     "engine.config": ("Config", "Devnet", "Limits"),
     "engine.errors": ("ConfigError", "LocalProtocolError"),
     "engine.events": (

@@ -17,6 +17,8 @@ class Lock:
         StoreFailed: the file cannot be made.
     """
 
+    _fd = -1
+
     def __init__(self, path: Path) -> None:
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -25,7 +27,7 @@ class Lock:
         try:
             self._take(path)
         except BaseException:
-            os.close(self._fd)
+            self.release()
             raise
 
     def _take(self, path: Path) -> None:
@@ -37,6 +39,10 @@ class Lock:
             raise StoreLocked(f"{path.with_suffix('')} is in use by process {_owner(self._fd)}") from error
         except OSError as error:
             raise StoreFailed(f"{path}: {error.strerror}") from error
+
+    def __del__(self) -> None:
+        """Whoever let go of it without a word holds it no more."""
+        self.release()
 
     def release(self) -> None:
         """Give it back, once; the file stays, so that nobody locks a file that is being deleted."""

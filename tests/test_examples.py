@@ -91,7 +91,7 @@ def test_cancelling_in_asyncio_cancels_inside(guest_mode: Any) -> None:
 def test_a_cancelled_read_of_events_loses_none(guest_mode: Any) -> None:
     """At whatever step of the loop it is cancelled, before, while and after its event comes; `seen` is what was got."""
     following = Following(ROWS, Seen(), _nothing)
-    client = SimpleNamespace(events=lambda after: following)
+    client = SimpleNamespace(events=lambda after: following if after == Seen() else None)
     got: list[int] = []
 
     async def main() -> None:

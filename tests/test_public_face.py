@@ -14,7 +14,8 @@ def test_the_surface_is_this() -> None:
     """Names are added here on purpose, and never vanish."""
     assert set(phasegate.__all__) == {
         "PHASES", "Balance", "BroadcastLimit", "BroadcastMoved", "BroadcastStatus", "ChainLocked", "Client",
-        "ClientFailed", "Config", "ConfigError", "Event", "Fault", "InstantLocked", "InterleavedChart", "JournalRow",
+        "ClientEnded", "ClientFailed", "Config", "ConfigError", "Event", "Fault",
+        "InstantLocked", "InterleavedChart", "JournalRow",
         "Lagged", "Limits", "LostTransaction",
         "LocalProtocolError", "Network", "PeerChart", "PeerMisbehaved", "PhaseRun", "Progress", "RefusedTransaction",
         "Rewound", "Stage", "Status", "StoreCorrupt", "StoreError", "StoreFailed", "StoreLocked", "StoreMismatch",

@@ -23,6 +23,7 @@ from phasegate import (
     BroadcastStatus,
     ChainLocked,
     Client,
+    ClientEnded,
     ClientFailed,
     Config,
     ConfigError,
@@ -104,6 +105,7 @@ async def embedded(config: Config) -> None:
     async with trio.open_nursery() as nursery:
         client: Client = await nursery.start(Client(config).run)
         await client.stop()
+        client.close()
     async with open_client(config) as client:
         assert_type(client, Client)
         await client.wait_synced()
@@ -262,6 +264,8 @@ async def errors(config: Config) -> str:
         return f"damaged: {error.table}"
     except StoreError as error:
         return str(error)
+    except ClientEnded as error:
+        return f"too late: {error}"
     except ClientFailed as error:
         return f"a bug: {error.__cause__}"
     except LocalProtocolError as error:

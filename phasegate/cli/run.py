@@ -22,7 +22,7 @@ from phasegate.cli.logs import Logged, Manner, logged
 from phasegate.cli.refusal import Code, forget_stdout, say_error
 from phasegate.cli.summary import Summary, sum_up
 from phasegate.cli.web import View
-from phasegate.engine.client import Client, ClientFailed
+from phasegate.engine.client import Client, ClientEnded, ClientFailed
 from phasegate.engine.config import Config
 from phasegate.engine.errors import leaves
 from phasegate.engine.events import Event, Subscription
@@ -141,7 +141,7 @@ async def _until_the_end(client: Client, judge: Verdict) -> Ending:
         async with _signalled() as interrupted, trio.open_nursery() as nursery:
             await nursery.start(client.run)
             endings.append(await _first_of(client, judge, interrupted))
-            with suppress(trio.BrokenResourceError):  # it has ended by itself meanwhile
+            with suppress(ClientEnded):  # it has ended by itself meanwhile
                 await client.stop()
     except* (ClientFailed, StoreError) as group:
         endings = [_failure(group)]
@@ -187,7 +187,8 @@ async def _first_of(client: Client, judge: Verdict, interrupted: trio.Event) -> 
 def _failure(group: BaseExceptionGroup[ClientFailed | StoreError]) -> Ending:
     errors = leaves(group)
     # the client knows what was repaired; that it has ended is only what others saw of it
-    error = next((one for one in errors if isinstance(one, ClientFailed)), errors[0])
+    told = [one for one in errors if isinstance(one, ClientFailed) and not isinstance(one, ClientEnded)]
+    error = [*told, *errors][0]
     causes = [error, *([] if error.__cause__ is None else leaves(error.__cause__))]
     of_store = any(isinstance(cause, StoreError) for cause in causes)
     return Ending("failed", str(error), Code.STORE if of_store else Code.FAILED)

@@ -17,7 +17,7 @@ from phasegate.cli.refusal import Code
 from phasegate.cli.run import _failure
 from phasegate.engine.broadcast_stages import Stage
 from phasegate.engine.broadcasts import BroadcastLimit
-from phasegate.engine.client import Client, ClientFailed
+from phasegate.engine.client import Client, ClientEnded, ClientFailed
 from phasegate.engine.inquiry import Status
 from phasegate.store import StoreCorrupt, StoreFailed, Watermarks
 
@@ -181,4 +181,6 @@ def test_what_the_client_tells_of_its_end_comes_before_what_others_saw_of_it() -
     damage = ClientFailed("filters 20..20 are damaged; told, start again")
     damage.__cause__ = StoreCorrupt("filters 20..20 are damaged")
     ending = _failure(ExceptionGroup("both", [StoreFailed("the client has ended"), damage]))
+    assert ending == Ending("failed", str(damage), Code.STORE)
+    ending = _failure(ExceptionGroup("both", [ClientEnded("the client has ended"), damage]))
     assert ending == Ending("failed", str(damage), Code.STORE)

@@ -15,6 +15,7 @@ from phasegate.consensus.transactions import RefusedTransaction
 from phasegate.engine.broadcast_relay import LEFT_OUT
 from phasegate.engine.broadcast_stages import BroadcastStatus, Stage
 from phasegate.engine.broadcasts import BroadcastLimit
+from phasegate.engine.errors import ClientEnded
 from phasegate.p2p.messages import GetData, Inv, InvItem, InvType
 from phasegate.p2p.simnet.generated import GeneratedChain, generate
 from phasegate.store import Store, StoreFailed
@@ -360,7 +361,7 @@ async def test_the_end_of_the_client_ends_the_waiting(
     async with trio.open_nursery() as nursery, running(world.config(1)) as run:
 
         async def wait() -> None:
-            with pytest.raises(StoreFailed, match="the client has ended; the transaction is fetched"):
+            with pytest.raises(ClientEnded, match="the client has ended; the transaction is fetched"):
                 await run.client.broadcast(tx.to_bytes(), until=Stage.MINED, timeout=1e6)
             ended.append(True)
 

@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from phasegate.consensus.params import SIMNET
-from phasegate.engine.client import Client, ClientFailed
+from phasegate.engine.client import Client, ClientEnded, ClientFailed
 from phasegate.engine.config import Address, Config, Limits, watch_script
 from phasegate.engine.errors import leaves
 from phasegate.engine.events import Event, Transition
@@ -166,7 +166,7 @@ class Life:
             return False
         try:
             await call(self.client)
-        except (trio.BrokenResourceError, StoreError):
+        except (ClientEnded, StoreError):
             return False
         return True
 
