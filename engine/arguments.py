@@ -18,9 +18,9 @@ def whole(name: str, value: object, least: int | None = None) -> int:
         ConfigError: it is none.
     """
     if not isinstance(value, int) or isinstance(value, bool) or abs(value) > LARGEST:
-        raise ConfigError(f"{name}: {_shown(value)} is no whole number")
+        raise ConfigError(f"{name} {_shown(value)} is no whole number")
     if least is not None and value < least:
-        raise ConfigError(f"{name}: {value} is below {least}")
+        raise ConfigError(f"{name} {value} is below {least}")
     return value
 
 
@@ -31,7 +31,7 @@ def seconds(name: str, value: object) -> float:
         ConfigError: it is none.
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-        raise ConfigError(f"{name}: {_shown(value)} is no number of seconds")
+        raise ConfigError(f"{name} {_shown(value)} is no number of seconds")
     return min(value, LARGEST) if isinstance(value, int) else value
 
 

@@ -273,7 +273,7 @@ class Client(Attending, Watching):
         tip = self._writer.marks.tip
         if not self.config.filters:
             raise ConfigError("rescan: without filters nothing is matched")
-        if not 0 <= whole("rescan", from_height) <= tip:
+        if not 0 <= whole("rescan: from_height", from_height) <= tip:
             raise ConfigError(f"rescan: {from_height} is no height from 0 to {tip}")
         await self._commit("rescan", [Rematch(from_height)])
         await self._post("rescan", "rewalk", f"rescan from {from_height}")

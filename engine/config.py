@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import attrs
 import platformdirs
@@ -112,7 +114,7 @@ class Config:
         connect_only: bool = False,
         dns_seeds: tuple[str, ...] | None = None,
         proxy: str = "",
-        watch: tuple[str, ...] = (),
+        watch: tuple[str | bytes, ...] = (),
         activations: Mapping[str, int] | None = None,
         datadir: Path | str | None = None,
         masternodes: bool = True,
@@ -120,16 +122,18 @@ class Config:
         unconfirmed: bool = True,
         limits: Limits | None = None,
         devnet: Devnet | None = None,
-        checkpoint: str = "",
+        checkpoint: str | int = "",
         trusted_header: str = "",
-        birthday: str = "",
+        birthday: str | int | date = "",
         prune_filters: bool = False,
-        min_chainwork: int | None = None,
+        min_chainwork: int | str | None = None,
         max_tip_age: float | None = None,
-        memory_limit: int | None = None,
+        memory_limit: int | str | None = None,
         strategy: str = "sequential",
     ) -> Config:
         """A configuration from what people write: names, `HOST:PORT`, addresses, descriptors.
+
+        A value of another type than its argument has is refused by the argument's name.
 
         Args:
             network_name: mainnet, testnet, devnet, regtest or simnet.
@@ -137,9 +141,9 @@ class Config:
             connect_only: connect to these only, and search for no others.
             dns_seeds: names that are asked for nodes; None: the network's, empty: none.
             proxy: `HOST:PORT` of a SOCKS5 proxy, "" for none; the port may be left out (1080).
-            watch: addresses of the network, scripts in hex, `protx:HASH`, `mnkey:ADDRESS`, `collateral:TXID:N`, output
-                descriptors, or extended public keys; the latter two with `:gap=N` behind them for another gap limit
-                than 20.
+            watch: addresses of the network, scripts in hex or as raw bytes, `protx:HASH`, `mnkey:ADDRESS`,
+                `collateral:TXID:N`, output descriptors, or extended public keys; the latter two with `:gap=N` behind
+                them for another gap limit than 20.
             activations: deployment name to height, for private networks.
             datadir: where the store is kept; None: the user's data directory.
             masternodes: whether to download masternode lists.
@@ -149,50 +153,62 @@ class Config:
             devnet: what a devnet chooses for itself.
             checkpoint: begin at the newest built-in checkpoint at or below this height, or at the `latest`.
             trusted_header: `HEIGHT:HEADER:CHAINWORK` (hex) to begin at instead.
-            birthday: the first height, or date as `2024-05-31`, whose filter is wanted.
+            birthday: the first height, or date (also as `2024-05-31`), whose filter is wanted.
             prune_filters: whether filters go when everything watched was matched against them.
-            min_chainwork: the least work of a chain that counts as complete; None: what the network states.
+            min_chainwork: the least work of a chain that counts as complete, as a number or in hex; None: what the
+                network states.
             max_tip_age: seconds after which the newest block is too old; None: the network's, 0: never.
-            memory_limit: bytes that the whole process may take, from which `hold_bytes`, `window` and the batch of
-                blocks in `limits` follow; None: 256 MB, and `limits` as they are.
+            memory_limit: bytes that the whole process may take, also as `512 MB`, from which `hold_bytes`, `window` and
+                the batch of blocks in `limits` follow; None: 256 MB, and `limits` as they are.
             strategy: `sequential` or `interleaved`.
 
         Raises:
             ConfigError: naming the setting that is wrong, and why.
         """
-        chain = _network(network_name, activations, devnet or Devnet())
-        if "\0" in str(datadir):
-            raise ConfigError(f"datadir {str(datadir)!r} is no path")
+        arguments = dict(locals())
+        from phasegate.engine.setting_checks import checked
+
         _refuse_words(peers=peers, watch=watch, dns_seeds=dns_seeds)
-        if connect_only and not peers:
+        return cls._made(checked(arguments))
+
+    @classmethod
+    def _made(cls, given: Any) -> Config:
+        """As `create`, of arguments that are of their kinds."""
+        chain = _network(given.network_name, given.activations, given.devnet or Devnet())
+        if "\0" in str(given.datadir):
+            raise ConfigError(f"datadir {str(given.datadir)!r} is no path")
+        if given.connect_only and not given.peers:
             raise ConfigError("connect_only without a peer: there is nobody to connect to")
-        if strategy not in STRATEGIES:
-            raise ConfigError(f"strategy {strategy!r} is none of {', '.join(STRATEGIES)}")
-        for seed in dns_seeds or ():
+        if given.strategy not in STRATEGIES:
+            raise ConfigError(f"strategy {given.strategy!r} is none of {', '.join(STRATEGIES)}")
+        for seed in given.dns_seeds or ():
             peer_address(seed, chain.port, what="dns seed")
-        asked = watched(watch, chain)
-        start = start_at(chain, checkpoint=checkpoint, trusted_header=trusted_header, birthday=birthday)
+        if given.watch and not given.filters:
+            raise ConfigError("watch without filters: nothing would ever be matched")
+        asked = watched(given.watch, chain)
+        begin = {"checkpoint": given.checkpoint, "trusted_header": given.trusted_header, "birthday": given.birthday}
+        start, limits = start_at(chain, **begin), given.limits or Limits()
         config = cls(
             network=chain,
-            peers=tuple(dict.fromkeys(peer_address(text, chain.port) for text in peers)),
-            connect_only=connect_only,
-            dns_seeds=dns_seeds,
-            proxy=peer_address(proxy, SOCKS_PORT, what="proxy") if proxy else None,
+            peers=tuple(dict.fromkeys(peer_address(text, chain.port) for text in given.peers)),
+            connect_only=given.connect_only,
+            dns_seeds=given.dns_seeds,
+            proxy=peer_address(given.proxy, SOCKS_PORT, what="proxy") if given.proxy else None,
             watch=asked.scripts,
             key_chains=asked.chains,
-            masternodes=masternodes,
-            filters=filters,
-            unconfirmed=unconfirmed,
-            limits=(limits or Limits()) if memory_limit is None else within(limits or Limits(), memory_limit),
-            memory_limit=MEMORY_LIMIT if memory_limit is None else memory_limit,
+            masternodes=given.masternodes,
+            filters=given.filters,
+            unconfirmed=given.unconfirmed,
+            limits=limits if given.memory_limit is None else within(limits, given.memory_limit),
+            memory_limit=MEMORY_LIMIT if given.memory_limit is None else given.memory_limit,
             anchor=start.anchor,
             birthday=start.birthday,
-            prune_filters=prune_filters,
-            min_chainwork=min_chainwork,
-            max_tip_age=chain.max_tip_age if max_tip_age is None else max_tip_age or None,
-            strategy=strategy,
+            prune_filters=given.prune_filters,
+            min_chainwork=given.min_chainwork,
+            max_tip_age=chain.max_tip_age if given.max_tip_age is None else given.max_tip_age or None,
+            strategy=given.strategy,
         )
-        return config if datadir is None else attrs.evolve(config, datadir=Path(datadir))
+        return config if given.datadir is None else attrs.evolve(config, datadir=Path(given.datadir))
 
     @classmethod
     def load(cls, path: Path | str | None = None, environ: Mapping[str, str] | None = None, **given: object) -> Config:
@@ -247,14 +263,14 @@ def watch_script(text: str, chain: Network) -> bytes:
         raise ConfigError(str(error)) from error
 
 
-def watched(texts: Iterable[str], chain: Network) -> Watch:
-    """What `texts` ask to have watched on `chain`.
+def watched(items: Iterable[str | bytes], chain: Network) -> Watch:
+    """What `items` ask to have watched on `chain`: texts, and scripts as raw bytes.
 
     Raises:
         ConfigError: one of them is nothing that can be watched; the message says why.
     """
     try:
-        return Watch.joined([parse_watch(text, chain) for text in texts])
+        return Watch.joined([parse_watch(item if isinstance(item, str) else item.hex(), chain) for item in items])
     except ValueError as error:
         raise ConfigError(str(error)) from error
 

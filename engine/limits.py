@@ -20,23 +20,31 @@ T = TypeVar("T", int, float)
 
 
 def _in_flight(given: Mapping[str, int]) -> Mapping[str, int]:
-    return _over({"headers": 8, "mnlist": 2, "cfheaders": 8, "filters": 8, "blocks": 32, "locks": 4}, given)
+    return _over(
+        "in_flight", {"headers": 8, "mnlist": 2, "cfheaders": 8, "filters": 8, "blocks": 32, "locks": 4}, given
+    )
 
 
 def _concurrency(given: Mapping[str, int]) -> Mapping[str, int]:
-    return _over({"headers": 32, "mnlist": 32, "cfheaders": 64, "filters": 64, "blocks": 64, "locks": 64}, given)
+    return _over(
+        "concurrency", {"headers": 32, "mnlist": 32, "cfheaders": 64, "filters": 64, "blocks": 64, "locks": 64}, given
+    )
 
 
 def _rate(given: Mapping[str, float]) -> Mapping[str, float]:
-    return _over({"headers": 200, "mnlist": 200, "cfheaders": 500, "filters": 500, "blocks": 500, "locks": 200}, given)
+    return _over(
+        "rate", {"headers": 200, "mnlist": 200, "cfheaders": 500, "filters": 500, "blocks": 500, "locks": 200}, given
+    )
 
 
 def _batch(given: Mapping[str, int]) -> Mapping[str, int]:
-    return _over({"cfheaders": 2000, "filters": 1000, "blocks": 16}, given)
+    return _over("batch", {"cfheaders": 2000, "filters": 1000, "blocks": 16}, given)
 
 
-def _over(defaults: Mapping[str, T], given: Mapping[str, T]) -> Mapping[str, T]:
+def _over(name: str, defaults: Mapping[str, T], given: Mapping[str, T]) -> Mapping[str, T]:
     """What is given, and for what is not the default."""
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"limits: {name} {given!r} is no table of numbers: one for each of {', '.join(defaults)}")
     return MappingProxyType({**defaults, **given})
 
 

@@ -176,6 +176,7 @@ DECLARED: Mapping[str, Kind] = {
     "str": TEXT,
     "tuple[str, ...]": TEXTS,
     "tuple[str, ...] | None": TEXTS,
+    "tuple[str | bytes, ...]": TEXTS,
     "bool": FLAG,
     "int": WHOLE,
     "int | None": WHOLE,

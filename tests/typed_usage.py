@@ -91,6 +91,7 @@ def configurations() -> Config:
     limits = Limits(max_peers=4, batch={"filters": 500})
     made = Config.create("devnet", peers=("127.0.0.1",), devnet=devnet, limits=limits, watch=("76a9",), datadir="x")
     assert_type(made, Config)
+    made = Config.create("testnet", watch=(b"script", "76a9"), birthday=7, min_chainwork="1f", memory_limit="512 MB")
     loaded = Config.load()
     loaded = Config.load("phasegate.toml", os.environ, network="simnet", limits={"max_peers": 2})
     loaded = Config.load(Path("phasegate.toml"), {}, limits=limits)

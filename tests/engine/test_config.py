@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -229,3 +231,79 @@ def test_a_directory_that_no_system_could_have_is_refused() -> None:
     """Before anything is opened: the system's own refusal would be no error of a disk."""
     with pytest.raises(ConfigError, match="is no path"):
         Config.create("simnet", datadir="a\0b")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("network_name", 5),
+        ("network_name", None),
+        ("peers", None),
+        ("peers", [b"x"]),
+        ("connect_only", "yes"),
+        ("dns_seeds", 5),
+        ("proxy", None),
+        ("watch", None),
+        ("watch", (5,)),
+        ("activations", [1]),
+        ("activations", {"v20": "5"}),
+        ("datadir", 5),
+        ("masternodes", None),
+        ("filters", "no"),
+        ("unconfirmed", 0),
+        ("limits", {"max_peers": 3}),
+        ("devnet", {}),
+        ("checkpoint", 2.5),
+        ("trusted_header", 5),
+        ("birthday", None),
+        ("birthday", True),
+        ("prune_filters", "no"),
+        ("min_chainwork", "x"),
+        ("min_chainwork", -1),
+        ("max_tip_age", -5),
+        ("max_tip_age", math.nan),
+        ("max_tip_age", "x"),
+        ("memory_limit", "much"),
+        ("memory_limit", 2.5),
+        ("strategy", None),
+    ],
+)
+def test_a_value_of_another_type_is_refused_by_name(name: str, value: Any) -> None:
+    """Not taken for true, nor found out by whoever stumbles over it later."""
+    given = {"network_name": "simnet", name: value}
+    with pytest.raises(ConfigError, match=f"^{name.removesuffix('_name')} "):
+        Config.create(**given)
+
+
+def test_a_program_may_say_what_a_file_may() -> None:
+    """Numbers, dates and sizes in their other forms, lists for tuples, and scripts as raw bytes."""
+    lists: dict[str, Any] = {"peers": ["host"], "watch": [b"\x51", "52"]}
+    made = Config.create("testnet", birthday=7, min_chainwork="1f", memory_limit="512MB", **lists)
+    assert made == Config.create(
+        "testnet", peers=("host",), watch=("51", "52"), birthday="7", min_chainwork=0x1F, memory_limit=512 << 20
+    )
+    assert Config.create("testnet", birthday=date(2024, 5, 31)) == Config.create("testnet", birthday="2024-05-31")
+    assert Config.load("/dev/null", {}, network="testnet", birthday=7).birthday == 7
+
+
+@pytest.mark.parametrize("name", ["in_flight", "concurrency", "rate", "batch"])
+@pytest.mark.parametrize("value", [5, None, [1]])
+def test_a_table_of_limits_is_one(name: str, value: Any) -> None:
+    """As everywhere else, by name."""
+    with pytest.raises(ConfigError, match=f"limits: {name} .* is no table"):
+        Limits(**{name: value})
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400)])
+def test_a_limit_of_too_many_digits_is_refused(value: int) -> None:
+    """Without a thousand digits in the line."""
+    with pytest.raises(ConfigError, match="limits: window has too many digits"):
+        Limits(window=value)
+
+
+def test_what_is_watched_needs_filters() -> None:
+    """Without them nothing would be matched, and every balance be zero."""
+    with pytest.raises(ConfigError, match="watch without filters"):
+        Config.create("simnet", watch=(SCRIPT,), filters=False)
+    with pytest.raises(ConfigError, match="PHASEGATE_WATCH: watch without filters"):
+        Config.load("/dev/null", {"PHASEGATE_WATCH": SCRIPT}, network="simnet", filters=False)
