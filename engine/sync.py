@@ -31,6 +31,7 @@ from phasegate.engine.phases.masternodes import download_masternodes
 from phasegate.engine.progress import PHASES, Meter
 from phasegate.engine.recovery import Recovery, backoff
 from phasegate.engine.regions import REGIONS, Regions, marks_of
+from phasegate.engine.unmatched import unmatched
 from phasegate.engine.work import Work, unwrapped
 from phasegate.statecharts.places import JOINT
 from phasegate.store import AppendJournal, StoreFailed
@@ -68,6 +69,7 @@ class SyncBindings(Bindings):
         self._rewinds = 0
         self.journal = Journal(work.writer, work.config.keep_history, work.warn)
         self._timed = b"", 0
+        self._told_gap = ""
         self.crashed: Exception | None = None
         self.model = FactsModel(self.facts())
 
@@ -334,6 +336,10 @@ class SyncBindings(Bindings):
     @activity()
     async def follow_tip(self) -> None:
         """Fetch what the user orders, and watch for the loss of the last peer; new blocks come in as hints."""
+        gap = unmatched(self._work.config, self._work.writer.marks)
+        if gap is not None and gap[0] != self._told_gap:
+            self._told_gap = gap[0]
+            self._work.warn(*gap)
         with unwrapped():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._work.block_orders.serve, self._work)

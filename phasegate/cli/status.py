@@ -62,9 +62,9 @@ def _say(config: Config, held: Holdings, watched: _Watched, last: list[JournalRo
     typer.echo(f"{config.network.file_name} in {config.datadir}" + (f", {_standing(last[0])}" if last else ""))
     for line in holdings_lines(held, config.network):
         typer.echo(line)
-    matched = (
-        f"matched to {held.marks.matched}" if held.marks.matched >= held.marks.filters_base else "not searched for yet"
-    )
+    marks = held.marks
+    reached = marks.matched >= marks.filters_base
+    matched = f"matched to {marks.matched}{_of(marks)}" if reached else "not searched for yet"
     typer.echo(f"watched        {_counted(watched.items)}" + (f", {matched}" if watched.items else ""))
     for chain in watched.chains:
         typer.echo(f"key chain      {chain.descriptor}\n               {_reach(chain, held.marks)}")
@@ -72,6 +72,11 @@ def _say(config: Config, held: Holdings, watched: _Watched, last: list[JournalRo
         typer.echo(f"pending        {held.marks.pending_blocks} blocks")
     if fingerprint is not None:
         typer.echo(fingerprint)
+
+
+def _of(marks: Watermarks) -> str:
+    """What is told of watched items is true only of the blocks that were searched."""
+    return f" of {marks.tip}: later blocks are not searched" if marks.matched < marks.tip else ""
 
 
 def _standing(last: JournalRow) -> str:

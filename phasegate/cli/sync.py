@@ -161,7 +161,10 @@ def _with_watched(config: Config, watch_file: Path | None) -> Config:
     if watch_file is None:
         return config
     from phasegate.consensus.watch_texts import Watch
+    from phasegate.engine.errors import ConfigError
     from phasegate.engine.watching import configured
 
+    if not config.filters:
+        raise ConfigError("watch-file without filters: nothing would ever be matched")
     watch = Watch.joined([configured(config), options.watch_in(watch_file, config.network)])
     return attrs.evolve(config, watch=watch.scripts, key_chains=watch.chains)

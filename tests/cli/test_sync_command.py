@@ -76,12 +76,27 @@ def test_found_transactions_are_told_once(sync: Run, honest: Any) -> None:
 )
 def test_what_is_switched_off_is_null(sync: Run, honest: Any, without: tuple[str, ...], absent: list[str]) -> None:
     """Phases that are not wanted are not entered, and their keys are null."""
-    summary = sync("--peer", honest.address, *honest.watching, *without).summary
+    watching = [] if "--no-filters" in without else honest.watching
+    summary = sync("--peer", honest.address, *watching, *without).summary
     assert summary["state"] == "synced"
     assert [name for name in ("masternodes", "filter_header") if summary[name] is None] == absent
     assert ("mnlist" in summary["phases"]) == ("--no-masternodes" not in without)
     assert ("cfheaders" in summary["phases"]) == ("--no-filters" not in without)
     assert bool(summary["filters"]) == ("--no-filters" not in without)
+
+
+def test_without_filters_nothing_is_watched(sync: Run, honest: Any, tmp_path: Path) -> None:
+    """It is refused, also of a file; a store that has watched items says how far they are searched."""
+    listed = tmp_path / "watched.txt"
+    listed.write_text(honest.told["watch"][0], encoding="utf-8")
+    for watching in (honest.watching, ("--watch-file", listed)):
+        refused = sync("--peer", honest.address, *watching, "--no-filters")
+        assert (refused.code, "without filters" in refused.err) == (2, True)
+    sync("--peer", honest.address, *honest.watching)
+    warned = sync("--peer", honest.address, "--no-filters").events("warning")
+    assert [line["message"][-24:] for line in warned if line["code"] == "nothing-matched"] == [
+        "true of blocks up to 120"
+    ]
 
 
 def test_watch_items_come_from_a_file_too(sync: Run, honest: Any, tmp_path: Path) -> None:
