@@ -18,6 +18,7 @@ from phasegate.store import (
     AddKeyChains,
     AddWatch,
     Change,
+    KeyPlace,
     LabelWatch,
     RemoveKeyChains,
     RemoveWatch,
@@ -138,6 +139,18 @@ class Watching(Asked):
             StoreError: the client has ended and its store is closed, or it cannot be read.
         """
         return self._writer.store.key_chains()
+
+    def place_of(self, script: bytes | str) -> KeyPlace | None:
+        """Which of the watched chains (`key_chains`) has a script, and at which index; None if none has.
+
+        Args:
+            script: the scriptPubKey as raw bytes, or an address of the network or script hex as text.
+
+        Raises:
+            ConfigError: it is none of these.
+            StoreError: the client has ended and its store is closed, or it cannot be read.
+        """
+        return self._writer.store.place_of(script_of(script, self.config.network))
 
     def coin(self, outpoint: str) -> StoredCoin | None:
         """What is known of an output, spent or not; None if it is no coin of a watched script, as far as was found.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from phasegate.engine.broadcasts import BroadcastLimit
     from phasegate.engine.client import Client, ClientEnded, ClientFailed, Status, open_client
     from phasegate.engine.config import Config, Devnet, Limits
+    from phasegate.engine.deriving import address_of, derive
     from phasegate.engine.errors import ConfigError, LocalProtocolError
     from phasegate.engine.events import (
         BroadcastMoved,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from phasegate.store import (
         Balance,
         JournalRow,
+        KeyPlace,
         LostTransaction,
         StoreCorrupt,
         StoredChainLock,
@@ -85,6 +87,7 @@ __all__ = [
     "InstantLocked",
     "InterleavedChart",
     "JournalRow",
+    "KeyPlace",
     "Lagged",
     "Limits",
     "LocalProtocolError",
@@ -132,6 +135,8 @@ __all__ = [
     "Warned",
     "Watermarks",
     "__version__",
+    "address_of",
+    "derive",
     "network",
     "open_client",
 ]
@@ -146,6 +151,7 @@ _HOMES = {
     "engine.broadcasts": ("BroadcastLimit",),
     "engine.client": ("Client", "ClientEnded", "ClientFailed", "Status", "open_client"),
     "engine.config": ("Config", "Devnet", "Limits"),
+    "engine.deriving": ("address_of", "derive"),
     "engine.errors": ("ConfigError", "LocalProtocolError"),
     "engine.events": (
         "BroadcastMoved", "ChainLocked", "Event", "InstantLocked", "Lagged", "Progress", "Rewound", "Subscription",
@@ -160,7 +166,8 @@ _HOMES = {
     "statecharts.peer": ("PeerChart",),
     "statecharts.sync": ("SyncChart",),
     "store": (
-        "Balance", "JournalRow", "LostTransaction", "StoreCorrupt", "StoreError", "StoreFailed", "StoreLocked",
+        "Balance", "JournalRow", "KeyPlace", "LostTransaction",
+        "StoreCorrupt", "StoreError", "StoreFailed", "StoreLocked",
         "StoreMismatch", "StoredChainLock", "StoredCoin", "StoredKeyChain",
         "StoredTransaction", "Utxo", "WalletTransaction", "Watermarks",
     ),

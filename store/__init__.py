@@ -38,7 +38,7 @@ from phasegate.store.instantlocks import StoredInstantLock
 from phasegate.store.journal import JournalRow
 from phasegate.store.key_chain_changes import AddKeyChains, RemoveKeyChains
 from phasegate.store.key_chain_use import KeyChainUse
-from phasegate.store.key_chains import StoredKeyChain
+from phasegate.store.key_chains import KeyPlace, StoredKeyChain
 from phasegate.store.lost import Fate, LostTransaction, Unmined
 from phasegate.store.marks import Watermarks
 from phasegate.store.outpoints import StoredCoin
@@ -84,6 +84,7 @@ __all__ = [
     "KeepAnchors",
     "KeepHistory",
     "KeyChainUse",
+    "KeyPlace",
     "LabelWatch",
     "LostTransaction",
     "MarkMatched",

@@ -39,6 +39,23 @@ class StoredKeyChain:
     derived: int
 
 
+@attrs.frozen
+class KeyPlace:
+    """Where a script comes from: the canonical descriptor of its chain, and its index there."""
+
+    descriptor: str
+    index: int
+
+
+def place_of(rows: Session, script: bytes) -> KeyPlace | None:
+    """Which watched chain has `script`, and where; None if none has it as far as it is watched."""
+    for chain in key_chains(rows):
+        for index in range(chain.derived):
+            if script in scripts_at(chain, index):
+                return KeyPlace(chain.descriptor, index)
+    return None
+
+
 def key_chains(rows: Session) -> list[StoredKeyChain]:
     """All chains, by descriptor."""
     return [StoredKeyChain(*row) for row in rows.run(_CHAINS)]

@@ -19,6 +19,11 @@ class WalletReading(FoundReading):
         with self._database.snapshot() as rows:
             return wallet.watch_items(rows)
 
+    def place_of(self, script: bytes) -> key_chains.KeyPlace | None:
+        """Which watched chain has `script`, and at which index; None if none has."""
+        with self._database.snapshot() as rows:
+            return key_chains.place_of(rows, script)
+
     def key_chains(self) -> list[key_chains.StoredKeyChain]:
         """The watched chains of keys, by descriptor."""
         with self._database.snapshot() as rows:

@@ -25,7 +25,7 @@ def test_the_surface_is_this() -> None:
         "BlockUnavailable", "Devnet", "Following", "Masternode", "MasternodeList", "OutPoint", "ProvenBlock",
         "ProvenHeader", "Seen", "StoredChainLock", "StoredCoin", "StoredKeyChain", "Transaction", "TxIn", "TxOut",
         "UnknownBlock",
-        "__version__", "network", "open_client",
+        "KeyPlace", "__version__", "address_of", "derive", "network", "open_client",
     }  # fmt: skip
 
 

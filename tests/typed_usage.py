@@ -34,6 +34,7 @@ from phasegate import (
     InstantLocked,
     InterleavedChart,
     JournalRow,
+    KeyPlace,
     Lagged,
     Limits,
     LocalProtocolError,
@@ -80,6 +81,8 @@ from phasegate import (
     WalletTransaction,
     Warned,
     Watermarks,
+    address_of,
+    derive,
     network,
     open_client,
 )
@@ -235,6 +238,10 @@ def found(client: Client) -> None:
     assert_type(client.store.transactions(), list[StoredTransaction])
     assert_type(client.key_chains(), list[StoredKeyChain])
     assert_type(client.coin("txid:0"), StoredCoin | None)
+    (script,) = derive("xpub", 7, client.network, chain=1)
+    assert_type(script, bytes)
+    assert_type(address_of(script, client.network), str | None)
+    assert_type(client.place_of(script), KeyPlace | None)
     assert_type(client.store.digest(), str)
 
 
