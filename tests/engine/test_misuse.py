@@ -174,7 +174,7 @@ async def test_from_another_thread_it_is_refused(tmp_path_factory: pytest.TempPa
     async with trio.open_nursery() as nursery:
         client: Client = await nursery.start(Client(config).run)
         with trio.fail_after(20):
-            await trio.to_thread.run_sync(trio.run, ask, client)
+            await trio.to_thread.run_sync(trio.run, ask, client, abandon_on_cancel=True)
             assert [line.startswith(f"{what}: the client runs in another thread") for line in told] == [True]
             await trio.to_thread.run_sync(trio.from_thread.run, client.watch, [b"\x51"])
         assert b"\x51" in client.balances()

@@ -18,6 +18,7 @@ from phasegate.engine.events import (
     TransactionLost,
     TransactionReturned,
 )
+from phasegate.engine.wallet_news import WalletNews
 from phasegate.p2p.simnet.generated import GeneratedChain, generate
 from tests.lock_tampering import Offering, instantlocks, relocked
 
@@ -116,6 +117,28 @@ async def test_who_was_away_meanwhile_is_told_of_a_return_as_well(
         await synced_with(run, after)
         assert {event.txid for event in told(run, TransactionReturned)} >= missing
         assert all(record.returned is not None for record in run.client.lost_transactions() if record.txid in missing)
+
+
+async def test_a_loss_is_told_before_what_is_found_again(
+    world: World, running: Start, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if it is not told when it is stored: the transaction is told as lost, found and returned, in this order."""
+    before, after = ours(290), ours(305)
+    node, config = world.add(Offering(before, []), 1), world.config(1, watch=before.watch)
+    async with running(config) as run:
+        await synced_with(run, before)
+        told_before = len(run.told)
+        monkeypatch.setattr(WalletNews, "rewound", lambda _news: None)
+        await node.switch(Offering(theirs(), []))
+        await synced_with(run, theirs())
+        await node.switch(Offering(after, []))
+        await synced_with(run, after)
+        kinds = TransactionLost, TransactionFound, TransactionReturned
+        again = [event for event in run.told[told_before:] if isinstance(event, kinds)]
+        back = [event.txid for event in again if isinstance(event, TransactionReturned)]
+        assert len(back) == 2
+        for txid in back:
+            assert [type(event) for event in again if event.txid == txid] == list(kinds)
 
 
 async def test_a_lock_of_another_transaction_is_told_as_a_conflict(
