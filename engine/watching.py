@@ -101,13 +101,11 @@ class Watching(Asked):
                 is watched already.
 
         Raises:
-            ConfigError: an item is wrong, or a label is none, or the client downloads no filters; nothing was added.
+            ConfigError: an item is wrong, or a label is none; nothing was added.
             StoreError: they could not be stored.
             ClientEnded: the client has ended.
         """
         self._check_running("watch")
-        if not self.config.filters:
-            raise ConfigError("watch: without filters nothing is matched")
         network = self.config.network
         if isinstance(items, Mapping):
             named = dict(zip(self._named(items), items.values(), strict=True))

@@ -6,7 +6,6 @@ import attrs
 import pytest
 from trio.testing import MockClock
 
-from phasegate.engine.errors import ConfigError
 from phasegate.engine.events import Warned
 from phasegate.p2p.simnet.generated import generate
 from tests.simulated_world import Run, Start, World
@@ -21,7 +20,7 @@ def said(run: Run, code: str) -> list[str]:
 async def test_balances_without_filters_are_told_to_be_old(
     world: World, running: Start, autojump_clock: MockClock
 ) -> None:
-    """A store with watched items, and later no filters: once it is said how far they are true; no more are watched."""
+    """A store with watched items, and later no filters: once it is said how far they are true."""
     chain = generate(120, 3)
     node = world.add(chain, 1)
     config = world.config(1, watch=chain.watch)
@@ -38,8 +37,6 @@ async def test_balances_without_filters_are_told_to_be_old(
         assert run.client.balances() == before
         (line,) = said(run, "nothing-matched")
         assert line.endswith("nothing is matched: what is told of them is true of blocks up to 120")
-        with pytest.raises(ConfigError, match="watch: without filters"):
-            await run.client.watch([b"\x51"])
 
 
 async def test_a_birthday_that_is_to_come_is_told(world: World, running: Start, autojump_clock: MockClock) -> None:
@@ -54,3 +51,17 @@ async def test_a_birthday_that_is_to_come_is_told(world: World, running: Start, 
     async with running(config) as run:
         await run.until("synced")
         assert (said(run, "birthday-ahead"), run.client.status.marks.matched) == ([], 140)
+
+
+async def test_what_is_watched_while_it_runs_without_filters_is_told(
+    world: World, running: Start, autojump_clock: MockClock
+) -> None:
+    """It is watched, for a later run that has filters, and said to be matched nowhere now."""
+    world.add(generate(120, 3), 1)
+    async with running(world.config(1, filters=False)) as run:
+        await run.until("synced")
+        assert said(run, "nothing-matched") == []
+        await run.client.watch([b"\x51"])
+        await run.until_path([*run.path, "headers", "mnlist", "synced"])
+        (line,) = said(run, "nothing-matched")
+        assert line.endswith("what is told of them is true of no block")
