@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -85,7 +86,7 @@ def workbench(store: Store) -> tuple[Work, Peer]:
     """What the phase works with, and the one peer."""
     seams, ledger = inline_seams(1), Ledger()
     peer = Serving(store, ledger)
-    live, pool = SimpleNamespace(tip_hint=False), SimpleNamespace(ready=[peer])
+    live, pool = SimpleNamespace(tip_hint=False, dragged=Counter()), SimpleNamespace(ready=[peer])
     parts: dict[str, Any] = {
         "store": store,
         "writer": Writer(store, seams.write),

@@ -91,7 +91,7 @@ PLANTED = [
     ("chain-files", chain_file, "LARGEST", 1 << 40, LawBroken),
     ("connection-bytes", FrameDecoder, "_read_head", _fails, IndexError),
     ("connection-messages", Pool, "_pass_on", _fails, IndexError),
-    ("connection-messages", Ledger, "peer_lost", lambda *_: None, LawBroken),
+    ("connection-messages", Ledger, "peer_lost", lambda *_, **__: None, LawBroken),
 ]
 
 
