@@ -3,11 +3,18 @@
 A full answer means that there is more, and how long a full one is depends on its form and on what was negotiated: 2000
 plain headers, 8000 compressed ones from protocol 70235 on, 2000 before. A peer whose compressed headers break a rule
 is asked the same question for plain ones before anything is held against it; see `engine/compression.py`.
+
+An answer does not name its question. Where several are under way to one peer, as ranges are, order alone would give
+the next answer to a question that the peer lost. So an answer whose first header follows the block that another open
+question asked about goes to that one; an empty answer tells nothing, nor does one that begins anywhere else: those go
+by order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import count
+from typing import TypeVar
 
 import attrs
 
@@ -20,7 +27,9 @@ from phasegate.engine.work import Work
 from phasegate.p2p.compressed import Expansion, Headers2
 from phasegate.p2p.handshake import PROTOCOL_VERSION
 from phasegate.p2p.messages import GetHeaders, GetHeaders2, Headers
-from phasegate.p2p.messages_chain import MAX_HEADERS, MAX_LOCATOR
+from phasegate.p2p.messages_chain import MAX_HEADERS, MAX_LOCATOR, LocatorRequest
+
+R = TypeVar("R", Headers, Headers2)
 
 PIECE = 2000
 """Headers that are hashed or judged in one go, in a worker thread."""
@@ -67,6 +76,16 @@ class Batch:
         ]
 
 
+def _follows(reply: Headers) -> bytes:
+    """The hash of the block before the first header; empty when there is none."""
+    return reply.raw[4:36]
+
+
+def _follows_compressed(reply: Headers2) -> bytes:
+    """The same of a compressed answer, whose first header is complete: one byte of flags comes before it."""
+    return reply.records[5:37]
+
+
 class HeaderRequests:
     """Asks for headers at the desk of the headers phase.
 
@@ -79,6 +98,8 @@ class HeaderRequests:
         self._work = work
         self._desk = desk
         self._compression = work.live.compression
+        self._open: dict[Peer, dict[int, bytes]] = {}
+        self._numbers = count(1)
 
     async def ask(self, peer: Peer, locator: Sequence[bytes], stop: bytes = NO_STOP) -> Batch:
         """What follows the first hash of `locator` that `peer` has.
@@ -93,13 +114,13 @@ class HeaderRequests:
                 return await self._ask_compressed(peer, GetHeaders2(PROTOCOL_VERSION, hashes, stop))
             except PeerGone as gone:
                 unanswered = self._may_know_no_better(peer, gone)
-        answer = await self._desk.ask(peer, GetHeaders(PROTOCOL_VERSION, hashes, stop), Headers, lambda _: True)
+        answer = await self._ask(peer, GetHeaders(PROTOCOL_VERSION, hashes, stop), Headers, _follows)
         if unanswered:
             self._work.warn("headers2-unanswered", f"peer {peer} answers getheaders, but not getheaders2")
         return Batch(answer.raw, full=answer.count == MAX_HEADERS)
 
     async def _ask_compressed(self, peer: Peer, question: GetHeaders2) -> Batch:
-        answer = await self._desk.ask(peer, question, Headers2, lambda _: True)
+        answer = await self._ask(peer, question, Headers2, _follows_compressed)
         self._compression.answered(peer)
         if answer.count > peer.compressed_limit:
             detail = f"{answer.count} compressed headers, {peer.compressed_limit} are allowed"
@@ -110,6 +131,23 @@ class HeaderRequests:
             raw.append(piece[0])
             hashes.append(piece[1])
         return Batch(b"".join(raw), b"".join(hashes), answer.count == peer.compressed_limit, compressed=True)
+
+    async def _ask(self, peer: Peer, question: LocatorRequest, kind: type[R], follows: Callable[[R], bytes]) -> R:
+        """The one reply to `question`; `follows` says which block a reply begins after."""
+        others, number = self._open.setdefault(peer, {}), next(self._numbers)
+        own = others[number] = b"".join(question.locator[:1])
+
+        def fits(reply: R) -> bool:
+            start = follows(reply)
+            taken = not start or start == own or start not in others.values()
+            if taken:
+                others.pop(number, None)  # at once, for the next reply may be there before this one is looked at
+            return taken
+
+        try:
+            return await self._desk.ask(peer, question, kind, fits)
+        finally:
+            others.pop(number, None)
 
     def _may_know_no_better(self, peer: Peer, gone: PeerGone) -> bool:
         """Have a peer that never answered a `getheaders2` asked for plain headers; at once, if it is still there."""

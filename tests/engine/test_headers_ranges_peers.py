@@ -15,13 +15,14 @@ from phasegate.consensus.headers import ChainTip, CheckedHeaders
 from phasegate.consensus.joining import join
 from phasegate.consensus.params import REGTEST, Network
 from phasegate.engine.errors import Failure
+from phasegate.engine.peers import Peer
 from phasegate.engine.phases import headers_ranges
 from phasegate.engine.phases.headers import download_headers
 from phasegate.p2p.compressed import compress
 from phasegate.p2p.messages import GetHeaders, Message
 from phasegate.p2p.messages_chain import LocatorRequest
 from phasegate.store import Store
-from tests.header_ranges import LENGTH, LIMIT, ROUND_TRIP, far, longer, trunk
+from tests.header_ranges import LENGTH, LIMIT, ROUND_TRIP, Far, far, longer, trunk
 from tests.scripted_peers import Answer, HeaderChain, Serving, changed, remined
 
 pytestmark = pytest.mark.trio
@@ -192,3 +193,42 @@ async def test_who_sends_more_than_was_asked_for_is_cut_short(store: Store, auto
     on, _ = far(store, lambda message: honest(attrs.evolve(message, stop=bytes(32))))
     await download_headers(on.work)
     assert (store.marks.tip_hash, on.pool.faults) == (trunk().tip_hash, {})
+
+
+class Forgetful(Far):
+    """Loses its third question, once."""
+
+    number = 0
+    lost: LocatorRequest | None = None
+
+    async def send(self, message: Message) -> None:
+        self.number += 1
+        if self.number == 3 and isinstance(message, LocatorRequest):
+            self.lost = message
+        else:
+            await super().send(message)
+
+
+@pytest.mark.parametrize("compressed", [(), (LIMIT,)])
+async def test_a_lost_question_does_not_get_the_next_ones_answer(
+    store: Store, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, compressed: tuple[int, ...]
+) -> None:
+    """Each answer goes to the question whose block it follows: the lost one is silent, all others are as they were."""
+    on, [peer] = far(store, Serving(trunk(), LIMIT), delay=ROUND_TRIP, compressed=compressed)
+    peer.__class__ = Forgetful
+    assert isinstance(peer, Forgetful)
+    brought: list[int] = []
+    real = headers_ranges._Download._fetch
+
+    async def watched(self: headers_ranges._Download, peer: Peer, wanted: headers_ranges.Range) -> list[CheckedHeaders]:
+        pieces = await real(self, peer, wanted)
+        brought.append(wanted.start)
+        return pieces
+
+    monkeypatch.setattr(headers_ranges._Download, "_fetch", watched)
+    with pytest.raises(Failure):  # the lone peer is dropped for its silence
+        await download_headers(on.work)
+    assert peer.lost is not None
+    assert on.pool.faults == {}
+    assert [why for why in on.pool.dropped.values() if f"no answer to {peer.lost.command} within 10 s" in why]
+    assert set(brought) == set(range(0, 601, 60)) - {trunk().height_of(peer.lost.locator[0])}
