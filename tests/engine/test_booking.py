@@ -14,7 +14,7 @@ from trio.testing import MockClock
 from phasegate.engine.events import Event, Lagged, TransactionFound, TransactionLost, Transition, Warned
 from phasegate.engine.following import Following, Seen, found_now, lost_then, missed
 from phasegate.p2p.simnet.generated import generate
-from phasegate.store import LostTransaction, StoredTransaction
+from phasegate.store import JournalRow, LostTransaction, StoredTransaction
 from tests.simulated_world import Start, World
 
 pytestmark = pytest.mark.trio
@@ -182,7 +182,7 @@ async def test_a_slow_consumer_is_told_at_the_end_that_rows_wait(autojump_clock:
 async def test_rows_that_are_stored_while_they_are_looked_for_are_not_missed() -> None:
     """A transition that waited for the disk is stored just after the database was read: it is told all the same."""
     row = Transition(1, 0.0, "a", "b", "go", "", {})
-    waiting = [attrs.evolve(row)]
+    waiting = [JournalRow(1, 0.0, "a", "b", "go", "", "{}")]
     stored = _Journal([])
 
     async def compute(fn: Any, *args: Any) -> Any:
@@ -191,22 +191,11 @@ async def test_rows_that_are_stored_while_they_are_looked_for_are_not_missed() -
         waiting.clear()
         return found
 
-    def waits(_after: int) -> list[Any]:
-        return [_Row(1, 0.0, "a", "b", "go", "", "{}") for _ in waiting]
+    def waits(_after: int) -> list[JournalRow]:
+        return list(waiting)
 
     told = await missed(stored, compute, waits, Seen(), 0.0)  # type: ignore[arg-type]
     assert told == [row]
-
-
-@attrs.frozen
-class _Row:
-    row_id: int
-    time: float
-    source: str
-    target: str
-    event: str
-    reason: str
-    facts_json: str
 
 
 @attrs.frozen
