@@ -135,7 +135,7 @@ def test_the_container_runs_as_nobody_in_its_volume() -> None:
     assert last.index("USER") > max(index for index, word in enumerate(last) if word in ("RUN", "COPY"))
 
 
-@pytest.mark.skipif(not HADOLINT.exists(), reason="hadolint has no wheel for this machine")
+@pytest.mark.skipif(not HADOLINT.exists(), reason="hadolint is not installed: `make setup` does where it has a wheel")
 def test_hadolint_has_nothing_to_say_against_the_container() -> None:
     """Nor does it pass over whatever it is given: without its user, the file is complained of."""
     words = [str(HADOLINT), "--no-color", "--failure-threshold", "style", "-"]

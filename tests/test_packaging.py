@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.metadata
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -74,3 +78,34 @@ def test_the_command_is_installed_and_shows_the_version() -> None:
 def test_the_version_is_that_of_the_distribution() -> None:
     """`phasegate.__version__` and the metadata say the same."""
     assert phasegate.__version__ == importlib.metadata.version("phasegate")
+
+
+def _imported(node: ast.AST) -> Iterator[str]:
+    """The packages that are imported in `node`, but for the sake of types alone."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+            continue
+        if isinstance(child, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in child.names)
+        elif isinstance(child, ast.ImportFrom) and not child.level:
+            yield (child.module or "").partition(".")[0]
+        yield from _imported(child)
+
+
+def _distributions(texts: list[str]) -> set[str]:
+    """The names in requirements, as they are compared [PEP 503]."""
+    return {re.sub(r"[-_.]+", "-", re.split(r"[^\w.-]", text)[0]).lower() for text in texts}
+
+
+def test_tests_import_what_make_test_installs() -> None:
+    """What a developer's environment has besides, and be it because something else needs it, others have not."""
+    if not (settings := ROOT / "pyproject.toml").is_file():
+        pytest.skip("not a source tree: what tests need is not told")
+    told = tomllib.loads(settings.read_text(encoding="utf-8"))
+    project, groups = told["project"], told["dependency-groups"]
+    installed = _distributions([*project["dependencies"], *project["optional-dependencies"]["web"], *groups["test"]])
+    known = {*sys.stdlib_module_names, "phasegate", "tests"}
+    owners = importlib.metadata.packages_distributions()
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        for name in set(_imported(ast.parse(path.read_text(encoding="utf-8")))) - known:
+            assert _distributions(owners.get(name, [])) & installed, f"{path.relative_to(ROOT)} imports {name}"

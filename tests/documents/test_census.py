@@ -13,7 +13,6 @@ from collections.abc import Callable
 from importlib import import_module
 
 import attrs
-import click
 import pytest
 from typer.main import get_command
 
@@ -43,12 +42,11 @@ def understood(line: str) -> None:
     """The program takes the words behind the last `phasegate` of a command line; it is not run.
 
     Raises:
-        click.ClickException: it does not.
+        Exception: it does not; typer's own, which is not the same in all of its versions.
     """
     words = shlex.split(line, comments=True)
     name, *others = words[len(words) - words[::-1].index("phasegate") :]
-    command: click.Command = get_command(app).commands[name]  # type: ignore[attr-defined]  # typer's group has them
-    command.make_context(name, others)
+    get_command(app).commands[name].make_context(name, others)  # type: ignore[attr-defined]  # typer's group has them
 
 
 def makeable(line: str) -> None:
